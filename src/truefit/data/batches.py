@@ -1,0 +1,337 @@
+"""Batches on the device, from images in memory, from any data set, or from a stream.
+
+All three hand out `Batch`es for an epoch and are pure functions of (seed, epoch, position): the same epoch asked
+twice is the same, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from truefit import rng
+from truefit.data.augment import Pipeline
+from truefit.data.plan import Plan
+from truefit.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images (N, C, H, W) and targets (N,) int64 on the device.
+
+    `label_range`: smallest and largest label, known on the host; None where targets are not class indices.
+    """
+
+    images: Tensor
+    targets: Tensor
+    label_range: tuple[int, int] | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def parts(self, count: int, full: int) -> list[tuple[Tensor, Tensor, float]]:
+        """Cut into `count` parts of a full batch of `full` samples, each with its share of this batch (0..1).
+
+        A short batch gives fewer parts, as even as possible, so that none is left with a single sample.
+        """
+        if count == 1:
+            return [(self.images, self.targets, 1.0)]
+        pieces = -(-len(self) // -(-full // count))
+        images, targets = self.images.tensor_split(pieces), self.targets.tensor_split(pieces)
+        return [(i, t, len(i) / len(self)) for i, t in zip(images, targets, strict=True)]
+
+
+class Batches(Protocol):
+    """What the loop asks of its data. `samples` and `steps` are None where the length is not known."""
+
+    @property
+    def samples(self) -> int | None: ...
+    @property
+    def steps(self) -> int | None: ...
+    @property
+    def batch_size(self) -> int: ...
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of this epoch."""
+        ...
+
+    def indices(self, epoch: int, step: int) -> list[int] | None:
+        """The sample indices of one step, where known."""
+        ...
+
+
+class _Planned:
+    """What batches made by a plan have in common."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @property
+    def samples(self) -> int | None:
+        return self.plan.samples
+
+    @property
+    def steps(self) -> int | None:
+        return self.plan.steps
+
+    @property
+    def batch_size(self) -> int:
+        return self.plan.batch_size
+
+    def indices(self, epoch: int, step: int) -> list[int] | None:
+        found: list[int] = self.plan.batches(epoch)[step].tolist()
+        return found
+
+
+class MemoryBatches(_Planned):
+    """From uint8 images held in memory, (n, H, W, C): gathered, augmented and normalised on the device."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        plan: Plan,
+        pipeline: Pipeline,
+        *,
+        augment: bool,
+        device: torch.device,
+    ) -> None:
+        super().__init__(plan)
+        self.images = images.to(device)
+        self.labels = labels.to(device)
+        self.label_range = (int(labels.min()), int(labels.max()))
+        self.pipeline, self.augment = pipeline, augment
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        for step, rows in enumerate(self.plan.batches(epoch)):
+            rows = rows.to(self.images.device)
+            draw = rng.generator(self.plan.seed or 0, "augment", epoch, step) if self.augment else None
+            images = self.pipeline(self.images, rows, draw)
+            yield Batch(images, self.labels.index_select(0, rows), self.label_range)
+
+
+class DatasetBatches(_Planned):
+    """From any map-style data set of (image tensor, label).
+
+    Each index is fetched once an epoch; Python, NumPy and torch are seeded for each batch before the data
+    set's own code runs, and given back afterwards. `pipeline`: None leaves the tensors as they are; else it is
+    applied to the stacked images, which are (N, C, H, W).
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        plan: Plan,
+        *,
+        device: torch.device,
+        pipeline: Pipeline | None = None,
+        augment: bool = False,
+        workers: int = 0,
+    ) -> None:
+        super().__init__(plan)
+        self.fetch = _Fetch(dataset)
+        self.device, self.pipeline, self.augment, self.workers = device, pipeline, augment, workers
+        self._loader: DataLoader[Any] | None = None
+        self._requests: list[tuple[int, list[int]]] = []
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        seed = self.plan.seed or 0
+        requests = [
+            (rng.key(seed, "fetch", epoch, step), rows.tolist())
+            for step, rows in enumerate(self.plan.batches(epoch))
+        ]
+        for step, (images, targets) in enumerate(self._fetched(requests)):
+            label_range = _label_range(targets)
+            images = images.to(self.device, non_blocking=True)
+            if self.pipeline is not None:
+                draw = rng.generator(seed, "augment", epoch, step) if self.augment else None
+                images = self.pipeline(images.permute(0, 2, 3, 1), None, draw)
+            yield Batch(images, targets.to(self.device, non_blocking=True), label_range)
+
+    def _fetched(self, requests: list[tuple[int, list[int]]]) -> Iterable[tuple[Tensor, Tensor]]:
+        if self.workers == 0:
+            return (self.fetch.__getitems__(request) for request in requests)
+        if self._loader is None:
+            self._loader = DataLoader(
+                self.fetch,
+                batch_sampler=_Requests(self._requests),  # type: ignore[arg-type]
+                collate_fn=_as_it_is,
+                num_workers=self.workers,
+                persistent_workers=True,
+                pin_memory=self.device.type == "cuda",
+                # A generator of its own: making an iterator must not draw from the global one.
+                generator=torch.Generator().manual_seed(0),
+            )
+        self._requests[:] = requests
+        return self._loader
+
+
+class IterableBatches:
+    """From an iterable data set: in its own order, cut into batches as they come."""
+
+    samples: int | None = None
+    steps: int | None = None
+
+    def __init__(
+        self,
+        dataset: IterableDataset[Any],
+        batch_size: int,
+        *,
+        device: torch.device,
+        share_last: bool,
+        seed: int = 0,
+    ) -> None:
+        self.dataset, self.batch_size, self.device = dataset, batch_size, device
+        self.share_last, self.seed = share_last, seed
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        for samples in self._cut(iter(self.dataset), epoch):
+            images, targets = collate(samples)
+            yield Batch(images.to(self.device), targets.to(self.device), _label_range(targets))
+
+    def _cut(self, samples: Iterator[Any], epoch: int) -> Iterator[list[Any]]:
+        held: list[Any] = []
+        for step in range(2**62):
+            with rng.seeded_host(rng.key(self.seed, "fetch", epoch, step)):
+                batch = list(islice(samples, self.batch_size))
+            if not batch:
+                break
+            if self.share_last and held and len(batch) == 1:
+                both = held + batch
+                held, batch = both[: -(len(both) // 2)], both[-(len(both) // 2) :]
+            if held:
+                yield held
+            held = batch
+        if held:
+            yield held
+
+    def indices(self, epoch: int, step: int) -> list[int] | None:
+        return None
+
+
+def collate(samples: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """Stack (image tensor, label) pairs: images (N, ...), labels int64 (N,).
+
+    Labels may be ints, NumPy integers or 0-d integer tensors. Floating or vector targets are stacked as they
+    are, for losses that want them.
+    """
+    images, labels = [], []
+    for sample in samples:
+        try:
+            image, label = sample
+        except (TypeError, ValueError):
+            raise InputError(
+                "a data set must give (image, label) pairs",
+                found=f"a sample of type {type(sample).__name__}",
+                wanted="(image tensor, label)",
+            ) from None
+        if not isinstance(image, Tensor):
+            raise InputError(
+                "images must be tensors",
+                found=f"an image of type {type(image).__module__}.{type(image).__qualname__}",
+                wanted="torch.Tensor of shape (C, H, W)",
+                fix="give the data set a transform such as torchvision.transforms.v2: "
+                "Compose([ToImage(), ToDtype(torch.float32, scale=True)])",
+            )
+        images.append(image)
+        labels.append(label)
+    shapes = {tuple(image.shape) for image in images}
+    if len(shapes) > 1:
+        raise InputError(
+            "images of one batch differ in shape",
+            found=" and ".join(map(str, sorted(shapes)[:3])),
+            wanted="one shape",
+            fix="resize the images in the data set's transform",
+        )
+    return torch.stack(images), _targets(labels)
+
+
+def _targets(labels: list[Any]) -> Tensor:
+    try:
+        return torch.tensor([operator.index(label) for label in labels])
+    except (TypeError, ValueError, RuntimeError):
+        pass
+    tensors = [torch.as_tensor(label) for label in labels]
+    if any(tensor.is_floating_point() or tensor.ndim for tensor in tensors):
+        return torch.stack(tensors)
+    raise InputError(
+        "labels must be class indices",
+        found=f"a label of type {type(labels[0]).__name__}",
+        wanted="int, NumPy integer or 0-d integer tensor",
+    )
+
+
+def _label_range(targets: Tensor) -> tuple[int, int] | None:
+    if targets.ndim != 1 or targets.dtype != torch.int64:
+        return None
+    return int(targets.min()), int(targets.max())
+
+
+class _Fetch(Dataset[Any]):
+    """Fetches a batch from a data set, seeded for its place; works alike in this process and in a worker."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __getitems__(self, request: tuple[int, list[int]]) -> tuple[Tensor, Tensor]:
+        seed, indices = request
+        with rng.seeded_host(seed):
+            # Only the plain class: a subclass may have changed what an item is.
+            if type(self.dataset) is TensorDataset and len(self.dataset.tensors) == 2:
+                images, labels = (tensor[indices] for tensor in self.dataset.tensors)
+                whole = labels.ndim == 1 and not labels.is_floating_point() and labels.dtype != torch.bool
+                return images, labels.to(torch.int64) if whole else labels
+            many = getattr(self.dataset, "__getitems__", None)
+            return collate(many(indices) if many else [self.dataset[index] for index in indices])
+
+
+class _Requests:
+    """The batch sampler of a loader that outlives epochs: it reads the list that the epoch filled."""
+
+    def __init__(self, requests: list[tuple[int, list[int]]]) -> None:
+        self.requests = requests
+
+    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
+        return iter(list(self.requests))
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def count_samples(dataset: Any, role: str) -> int | None:
+    """The length of a data set, None for an iterable one; raises InputError where it is empty."""
+    if isinstance(dataset, IterableDataset):
+        return None
+    if isinstance(dataset, DataLoader):
+        raise InputError(
+            f"the {role} is a DataLoader",
+            wanted="the data set itself",
+            fix="pass loader.dataset; truefit batches it",
+        )
+    try:
+        samples = len(dataset)
+    except TypeError:
+        raise InputError(
+            f"the {role} has no length",
+            found=f"{type(dataset).__module__}.{type(dataset).__qualname__}",
+            wanted="a map-style torch Dataset with __len__ and __getitem__, or an IterableDataset",
+        ) from None
+    if samples == 0:
+        raise InputError(f"the {role} is empty", found="0 samples", wanted="at least 1 sample")
+    return samples
+
+
+def as_arrays(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+    """NumPy images (n, H, W, C) uint8 and labels (n,) int64 as tensors that share their memory."""
+    return torch.from_numpy(images), torch.from_numpy(labels)

@@ -1,0 +1,282 @@
+"""Which pixels does an image file hold? Every file that truefit sees is decoded here, by one path.
+
+Training, evaluation and prediction all use `read_image` and `fit_image`, so a file gives the same pixels
+wherever it is read.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch.utils.data
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+"""Suffixes, in lower case, of the files taken for images; upper case is accepted too."""
+
+Resize = Literal["crop", "stretch"]
+Pixels = npt.NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+"""Called with (files done, files in all)."""
+
+# Only these decoders are tried: others of Pillow's (EPS starts Ghostscript) are not for untrusted files.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_CHUNK = 64
+# Below this mean file size Pillow's Python code, which holds the GIL, outweighs its C code, which does not:
+# threads then only get in each other's way (60,000 files of 32 x 32: 6 s with one thread, 9 s with two).
+_THREADS_FROM_BYTES = 16 * 1024
+
+
+class UnreadableImage(Exception):
+    """An image cannot be decoded; the text is a short reason, without the file's name."""
+
+
+class MixedSizes(Exception):
+    """Images have no common square size, where one was needed; the text names two sizes."""
+
+
+def is_image_name(name: str) -> bool:
+    """Whether the suffix, in any case, is that of an image."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122  called for every file
+
+
+def read_image(source: Path | str | bytes | Image.Image) -> Image.Image:
+    """Decode `source` (a path, a file's bytes, or an image of Pillow) to an upright RGB image of 8 bits.
+
+    The EXIF orientation is applied. Of an animation the first frame is taken. 16 bits of grey are scaled to 8
+    (divided by 257, rounded), not clipped. Transparent pixels are laid on white, as a browser or viewer shows
+    them: drawings and logos are mostly dark on nothing and would vanish on black, and simply dropping alpha
+    would bring up colours that nobody ever saw. CMYK is converted without a colour profile.
+    No warning of Pillow gets out; a given image is not changed.
+
+    Raises `UnreadableImage` for everything that is not a whole image of one of the known formats: an absent
+    or empty file, text, a truncated file, more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
+    """
+    with _quiet_pillow():
+        try:
+            if isinstance(source, Image.Image):
+                return _upright_rgb(source)
+            content = source if isinstance(source, bytes) else _content(source)
+            if not content:
+                raise UnreadableImage("the file is empty (0 bytes)")
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+                return _upright_rgb(image)
+        except UnreadableImage:
+            raise
+        except UnidentifiedImageError as error:
+            raise UnreadableImage("not a JPEG, PNG, WebP, BMP or GIF image") from error
+        except OSError as error:
+            raise UnreadableImage(error.strerror or str(error)) from error
+        except Image.DecompressionBombError as error:
+            raise UnreadableImage(f"decompression bomb: {error}") from error
+        except Exception as error:
+            # Decoders meet broken files with errors of every kind: struct.error, SyntaxError, zlib.error.
+            raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+
+
+def fit_image(image: Image.Image, size: int | None, resize: Resize = "crop") -> Pixels:
+    """The pixels of an RGB image as uint8 (H, W, 3): H = W = `size`, or its own size where `size` is None.
+
+    `crop` takes the square in the middle, as wide as the shorter side, and scales it; `stretch` scales both
+    sides whatever the proportions. Scaling is bicubic with antialiasing. An image that has `size` already is
+    returned bit for bit.
+    """
+    width, height = image.size
+    if size is not None and (width, height) != (size, size):
+        box = None
+        if resize == "crop":
+            # Whole source pixels, so that a side which has the size already is cut and not interpolated.
+            short = min(width, height)
+            left, top = (width - short) // 2, (height - short) // 2
+            box = (left, top, left + short, top + short)
+        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    return np.array(image)
+
+
+def resize_pixels(pixels: Pixels, size: int, resize: Resize = "crop") -> Pixels:
+    """`fit_image` for uint8 (n, H, W, 3): gives (n, size, size, 3), the very same array if it fits."""
+    if pixels.shape[1:3] == (size, size):
+        return pixels
+    out = np.empty((len(pixels), size, size, 3), np.uint8)
+    for row, image in enumerate(pixels):
+        out[row] = fit_image(Image.fromarray(image), size, resize)
+    return out
+
+
+def first_size(paths: Sequence[Path | str]) -> tuple[int, int] | None:
+    """(width, height) of the first image whose header can be read, before any rotation; None if none can."""
+    with _quiet_pillow():
+        for path in paths:
+            try:
+                with Image.open(path, formats=_FORMATS) as image:
+                    return image.size
+            except Exception:
+                continue  # the reason comes out when the file is decoded
+    return None
+
+
+def decode_files(
+    paths: Sequence[Path | str],
+    *,
+    size: int,
+    resize: Resize = "crop",
+    own_size: bool = False,
+    keep: bool = True,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+) -> tuple[Pixels | None, dict[int, str]]:
+    """Decode many files; none of them stops the others.
+
+    Returns uint8 (n, size, size, 3) in the order of `paths`, and the reason for each unreadable file by its
+    index (its pixels are zero). With `keep=False` every file is decoded only to see that it can be, and the
+    first item is None. With `own_size` nothing may need resizing: `MixedSizes` is raised at the first
+    image that is not `size` x `size`. `threads` is chosen from the size of the files (one for small files)
+    unless given.
+    """
+    out = np.zeros((len(paths), size, size, 3), np.uint8) if keep else None
+    unreadable: dict[int, str] = {}
+    done = 0
+
+    def decode(rows: range) -> dict[int, str]:
+        failed = {}
+        for row in rows:
+            try:
+                image = read_image(paths[row])
+            except UnreadableImage as reason:
+                failed[row] = str(reason)
+                continue
+            if own_size and image.size != (size, size):
+                raise MixedSizes(f"{size} x {size} and {image.size[0]} x {image.size[1]}")
+            if out is not None:
+                out[row] = fit_image(image, size, resize)
+        return failed
+
+    threads = threads or _fitting_threads(paths)
+    step = max(1, min(_CHUNK, -(-len(paths) // threads)))
+    chunks = [range(at, min(at + step, len(paths))) for at in range(0, len(paths), step)]
+    with _quiet_pillow():  # entered once here, so that the threads find it entered
+        for chunk, failed in zip(chunks, _mapped(decode, chunks, threads), strict=True):
+            unreadable.update(failed)
+            done += len(chunk)
+            if on_progress is not None:
+                on_progress(done, len(paths))
+    return out, unreadable
+
+
+def _mapped(
+    work: Callable[[range], dict[int, str]], chunks: list[range], threads: int
+) -> Iterator[dict[int, str]]:
+    """`map`, in a pool where there is more than one thread; after an error the rest is not run."""
+    if threads == 1:
+        yield from map(work, chunks)
+        return
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield from pool.map(work, chunks)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _fitting_threads(paths: Sequence[Path | str]) -> int:
+    """One for small files and in a worker process (which is one of several already), else one a core."""
+    if torch.utils.data.get_worker_info() is not None:
+        return 1
+    sizes = []
+    for path in paths[:: max(1, len(paths) // 64)]:
+        try:
+            sizes.append(os.stat(path).st_size)  # noqa: PTH116
+        except OSError:
+            continue
+    large = bool(sizes) and sum(sizes) / len(sizes) >= _THREADS_FROM_BYTES
+    return min(os.cpu_count() or 1, 16) if large else 1
+
+
+def _content(path: Path | str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123  faster than Path.open, and this is called for every file
+        return file.read()
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        raise UnreadableImage(
+            f"decompression bomb: {width} x {height} is more than {Image.MAX_IMAGE_PIXELS:,} pixels"
+        )
+    image.load()
+    turn = _UPRIGHT.get(_orientation(image))
+    image = _rgb(image)
+    if turn is not None:
+        image = image.transpose(turn)
+        image.info = {}  # without the orientation, which would turn it again the next time
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:
+        # The pixels are whole; an EXIF block that cannot be parsed says nothing about which way is up.
+        return 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise UnreadableImage("floating-point pixels (mode F), which have no fixed range")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    # A file's image is our own and needs no copy (a tenth of the time of a small file).
+    return image if image.mode == "RGB" and isinstance(image, ImageFile) else image.convert("RGB")
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_filters = warnings.catch_warnings()
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """No warnings from Pillow, in any thread; the filters are as before when the last one leaves.
+
+    `warnings.catch_warnings` alone would not do: it keeps the filters of the whole process, and threads that
+    enter and leave it in turn would leave the wrong ones behind.
+    """
+    global _quiet_depth, _quiet_filters
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                _quiet_filters.__exit__(None, None, None)

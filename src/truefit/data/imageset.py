@@ -1,0 +1,213 @@
+"""What is a data set, once it has been found and read? Images with labels, and the splits of one whole."""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+
+from truefit.data.images import Pixels, Resize, decode_files
+from truefit.errors import InputError, shorten
+
+Labels = npt.NDArray[np.int64]
+Indices = Sequence[int] | npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageSet(Dataset[tuple[torch.Tensor, int]]):
+    """One split: n images with their labels, held in memory or read from their files when they are asked for.
+
+    split:      `train`, `validation` or `test`
+    classes:    the names of the classes; a label is an index into them
+    labels:     int64 (n,), 0 <= label < len(classes)
+    pixels:     uint8 (n, H, W, 3), contiguous; None where images are read from disk
+    paths:      the n files, absolute; None where there are no files
+    image_size: height and width in pixels of every image; None only if files have a size of their own each
+    resize:     how files are brought to `image_size`: `crop` or `stretch` (see `images.fit_image`)
+    skipped:    files left out because they could not be read, each with the reason
+
+    Raises `InputError` when labels, pixels and paths do not belong together.
+    """
+
+    split: str
+    classes: tuple[str, ...]
+    labels: Labels
+    pixels: Pixels | None = None
+    paths: tuple[str, ...] | None = None
+    image_size: int | None = None
+    resize: Resize = "crop"
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        labels, pixels, n = self.labels, self.pixels, len(self.labels)
+        if labels.dtype != np.int64 or labels.ndim != 1:
+            self._refuse("labels", f"{labels.dtype} {labels.shape}", "int64 (n,)")
+        if n and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            self._refuse("labels", f"{labels.min()} to {labels.max()}", f"0 to {len(self.classes) - 1}")
+        if self.paths is not None and len(self.paths) != n:
+            self._refuse("paths", f"{len(self.paths)} paths", f"one for each of {n} labels")
+        if pixels is None:
+            if self.paths is None:
+                self._refuse("images", "neither pixels nor paths", "one of them")
+            return
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or len(pixels) != n:
+            self._refuse("pixels", f"{pixels.dtype} {pixels.shape}", f"uint8 ({n}, H, W, 3)")
+        if not pixels.flags.c_contiguous:
+            self._refuse("pixels", "an array that is not contiguous", "np.ascontiguousarray of it")
+
+    def _refuse(self, what: str, found: str, wanted: str) -> None:
+        raise InputError(f"the {what} of a data set do not fit", where=self.split, found=found, wanted=wanted)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        """The image as uint8 (3, H, W), a copy, and its label. Raises IndexError beyond the last."""
+        return self.__getitems__([operator.index(index)])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[torch.Tensor, int]]:
+        """A batch of items, as torch's DataLoader asks for them: the files are read together."""
+        rows = np.asarray(indices, np.int64)
+        images = torch.from_numpy(np.ascontiguousarray(self.read(rows).transpose(0, 3, 1, 2)))
+        return list(zip(images, self.labels[rows].tolist(), strict=True))
+
+    def read(self, indices: Indices) -> Pixels:
+        """The images at `indices` as uint8 (len(indices), H, W, 3), a copy.
+
+        Raises `InputError` when a file can no longer be read, IndexError for an index beyond the last.
+        """
+        rows = np.asarray(indices, np.int64)
+        if self.pixels is not None:
+            return self.pixels[rows]
+        if self.paths is None or self.image_size is None:
+            raise InputError("images without pixels need paths and an image_size", where=self.split)
+        paths = [self.paths[row] for row in rows]
+        pixels, unreadable = decode_files(paths, size=self.image_size, resize=self.resize)
+        if unreadable or pixels is None:
+            raise InputError(
+                "images that were there at the start can no longer be read",
+                where=self.split,
+                found=shorten(f"{paths[at]} ({reason})" for at, reason in unreadable.items()),
+                wanted="files that stay as they are during a run",
+            )
+        return pixels
+
+    def subset(self, indices: Indices, split: str | None = None) -> ImageSet:
+        """The images at `indices`, in that order, as a set of its own (named `split` if given).
+
+        Pixels are copied, except where the indices are consecutive: then the memory is shared.
+        """
+        rows = np.asarray(indices, np.int64)
+        at: npt.NDArray[np.int64] | slice = rows
+        if len(rows) and rows[0] >= 0 and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
+            at = slice(int(rows[0]), int(rows[0]) + len(rows))
+        return ImageSet(
+            split=self.split if split is None else split,
+            classes=self.classes,
+            labels=self.labels[rows],
+            pixels=None if self.pixels is None else self.pixels[at],
+            paths=None if self.paths is None else tuple(self.paths[row] for row in rows),
+            image_size=self.image_size,
+            resize=self.resize,
+        )
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the decoded pixels are held."""
+        return self.pixels is not None
+
+    def counts(self) -> Labels:
+        """Images of each class: int64 (len(classes),)."""
+        return np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
+
+    def fingerprint(self) -> str:
+        """`blake2b:` and 64 hexadecimal digits over classes, labels and images, in their order.
+
+        The images count by their pixels where these are held (so the size they were brought to counts), else
+        by the bytes of their files; where the files lie does not count. Computed once.
+        """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digest = hashlib.blake2b(digest_size=32)
+        digest.update("\x1f".join(self.classes).encode("utf-8", "surrogateescape"))
+        digest.update(f"\x1e{len(self)}\x1e".encode())
+        digest.update(self.labels.astype("<i8").tobytes())
+        if self.pixels is not None:
+            digest.update(f"{self.pixels.shape}".encode())
+            digest.update(self.pixels.data)
+        else:
+            for path in self.paths or ():
+                content = Path(path).read_bytes()
+                digest.update(f"{len(content)}\x1e".encode())
+                digest.update(content)
+        return f"blake2b:{digest.hexdigest()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The splits of one data set.
+
+    name:       short and safe in a file name: `digits`, or made from the folder's name
+    spec:       what was asked for, as it was asked
+    validation, test: None where there is none
+    mirror:     whether a mirrored image still shows its class (false for digits)
+    notes:      what the user should be told: splits drawn, files ignored or skipped, sizes changed
+    """
+
+    name: str
+    spec: str
+    train: ImageSet
+    validation: ImageSet | None
+    test: ImageSet | None
+    mirror: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the labels."""
+        return self.train.classes
+
+    @property
+    def splits(self) -> tuple[ImageSet, ...]:
+        """The splits that exist: train, then validation, then test."""
+        return tuple(part for part in (self.train, self.validation, self.test) if part is not None)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The files left out because they could not be read, each with the reason."""
+        return tuple(file for part in self.splits for file in part.skipped)
+
+
+def available_memory() -> int:
+    """Bytes of memory that can be had without swapping; 4 GiB where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return min(int(line.split()[1]) * 1024, _left_in_container())
+    except (OSError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, OSError, ValueError):
+        return 4 * 2**30
+
+
+def _left_in_container() -> int:
+    """What a container's limit (cgroup v2) leaves; without one, more than any machine has."""
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        return max(0, limit - int((group / "memory.current").read_text()))
+    except (OSError, ValueError):  # no such file, or the word "max"
+        return 2**62

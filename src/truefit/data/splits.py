@@ -1,0 +1,80 @@
+"""Which images are held out? Stratified splits, drawn from the split seed alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from truefit import rng
+from truefit.errors import InputError, shorten
+
+Labels = npt.NDArray[np.int64]
+
+
+def check_fraction(fraction: float | None) -> float | None:
+    """`fraction` if it is None or lies in [0, 1); otherwise an `InputError`."""
+    if fraction is None or 0 <= fraction < 1:
+        return fraction
+    raise InputError(
+        "val_fraction is out of range",
+        where="--val-fraction",
+        found=fraction,
+        wanted="0 <= val_fraction < 1",
+        fix="0.1 holds out a tenth for validation; 0 trains without validation",
+    )
+
+
+def hold_out(
+    labels: Labels,
+    held: int,
+    *,
+    classes: Sequence[str],
+    split: str,
+    split_seed: int,
+    keep: int = 1,
+    where: object = None,
+) -> tuple[Labels, Labels]:
+    """Draw `held` of n samples, each class in its proportion: (indices kept, indices held out), sorted.
+
+    labels:     int64 (n,)
+    split:      what they are held out for, `validation` or `test`; draws for different splits are independent
+    split_seed: any integer; with `labels`, `held` and `split` it alone decides the draw
+    keep:       each class keeps at least this many samples
+
+    Every class gets at least one sample held out, so a few more than `held` are where classes are small.
+    Raises `InputError` naming the classes that have fewer than keep + 1 samples.
+    """
+    from sklearn.model_selection import train_test_split
+
+    counts = np.bincount(labels, minlength=len(classes))
+    small = [f"{name} ({count})" for name, count in zip(classes, counts, strict=True) if count < keep + 1]
+    if small:
+        raise InputError(
+            f"too few images to draw a {split} split",
+            where=where,
+            found=shorten(small),
+            wanted=f"at least {keep + 1} readable images of each class",
+            fix="add images to these classes, or lay the splits out yourself as train/, val/ and test/",
+        )
+    held = min(max(held, len(classes)), len(labels) - keep * len(classes))
+    with warnings.catch_warnings():
+        # scikit-learn remarks that labels with many values look like a regression; they are classes here.
+        warnings.simplefilter("ignore", UserWarning)
+        _, held_part = train_test_split(
+            np.arange(len(labels)),
+            test_size=held,
+            stratify=labels,
+            random_state=rng.key("split", split, split_seed) % 2**32,
+        )
+    is_held = np.zeros(len(labels), bool)
+    is_held[held_part] = True
+    for label in range(len(classes)):  # proportions round to nothing in a small class
+        members = np.flatnonzero(labels == label)
+        if not is_held[members].any():
+            is_held[members[0]] = True
+        spare = members[is_held[members]][: max(0, keep - int((~is_held[members]).sum()))]
+        is_held[spare] = False
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)

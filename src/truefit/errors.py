@@ -1,0 +1,76 @@
+"""What can go wrong, said so that a reader can act on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TruefitWarning(UserWarning):
+    """Something is legal but almost surely not what was meant."""
+
+
+class TruefitError(Exception):
+    """An error with its circumstances: what happened, where, what was found, what was wanted, how to fix it.
+
+    `exit_code` is the status with which the command ends.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        found: object = None,
+        wanted: object = None,
+        fix: str | None = None,
+    ) -> None:
+        self.what = what
+        details = {"where": where, "found": found, "wanted": wanted, "fix": fix}
+        self.details = {label: str(detail) for label, detail in details.items() if detail is not None}
+        super().__init__("\n".join([what, *(f"  {label + ':':<8}{text}" for label, text in self.details.items())]))
+
+
+class InputError(TruefitError, ValueError):
+    """The input, or the way of asking, is wrong: exit code 2."""
+
+    exit_code = 2
+
+
+class NonFiniteError(InputError):
+    """Loss or gradient became NaN or infinite; the weights are those from before that step.
+
+    Attributes: `epoch` and `step` (from 0) of the first such step, `indices` of its samples where known.
+    """
+
+    def __init__(self, what: str, *, epoch: int, step: int, indices: list[int] | None, **details: str) -> None:
+        self.epoch, self.step, self.indices = epoch, step, indices
+        super().__init__(what, **details)  # type: ignore[arg-type]
+
+
+class MissingExtraError(TruefitError, ImportError):
+    """An optional package is needed: names the extra that brings it."""
+
+    exit_code = 2
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package}, which is not installed",
+            fix=f"pip install 'truefit[{extra}]'",
+        )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`did you mean "x"?` for the closest known name, else the list of them."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    return f'did you mean "{close[0]}"?' if close else f"known: {', '.join(names)}"
+
+
+def shorten(items: Iterable[object], limit: int = 20) -> str:
+    """The first `limit` items, and how many more there are."""
+    texts = [str(item) for item in items]
+    more = len(texts) - limit
+    return ", ".join(texts[:limit]) + (f" and {more} more" if more > 0 else "")

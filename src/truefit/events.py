@@ -1,0 +1,89 @@
+"""The events of a training: what observers are told.
+
+An observer is any callable that takes one event. Tensors in an event are detached references on the device,
+valid until the observer returns; reading one on the host (`.item()`) would stop the device, so an observer that
+wants figures takes them from `Progress`, which is read back at most five times a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitStarted:
+    """Training begins. `device` is a sentence such as "Running on the CPU (2 threads)"."""
+
+    epochs: int
+    device: str
+    training_samples: int | None
+    validation_samples: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassStarted:
+    """One pass over a split begins. `steps` and `samples` are None where the data set has no length."""
+
+    split: str
+    epoch: int
+    steps: int | None
+    samples: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepFinished:
+    """One optimiser step was taken. `loss` is a 0-d tensor, the mean over the step's samples."""
+
+    epoch: int
+    step: int
+    samples: int
+    loss: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """Figures of the pass so far, on the host. `accuracy` (0..1) is None where hits are not counted."""
+
+    split: str
+    epoch: int
+    step: int
+    samples: int
+    loss: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassFinished:
+    """A pass over a split is complete."""
+
+    split: str
+    epoch: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochFinished:
+    """An epoch, its evaluations included, is complete. `record` is its line of the history."""
+
+    epoch: int
+    epochs: int
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Note:
+    """Something the user should know, in a sentence."""
+
+    text: str
+
+
+Event: TypeAlias = FitStarted | PassStarted | StepFinished | Progress | PassFinished | EpochFinished | Note
+Observer: TypeAlias = Callable[[Event], None]
+
+
+def nobody(event: Event) -> None:
+    """The observer that ignores everything."""

@@ -1,0 +1,123 @@
+"""The three functions: train, validate, accuracy."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from truefit import loop
+from truefit.config import require
+from truefit.data.batches import Batches, DatasetBatches, IterableBatches, count_samples
+from truefit.data.plan import Plan
+from truefit.errors import TruefitWarning
+from truefit.events import Observer, nobody
+from truefit.optim.step import Scheduler
+from truefit.precision import device_of
+from truefit.tasks.given_loss import GivenLoss, HitsOnly, LossFunction
+
+
+def train(
+    network: nn.Module,
+    training_set: Dataset[Any],
+    batch_size: int,
+    optimizer: torch.optim.Optimizer,
+    loss_function: LossFunction,
+    *,
+    scheduler: Scheduler | None = None,
+    workers: int = 0,
+) -> list[float]:
+    """Train the network for one epoch and return the loss of each batch.
+
+    The network is in train mode for the duration, and every module gets back the mode it came with. Samples are
+    shuffled: one draw from torch's global generator decides the order, so that two calls differ and
+    `torch.manual_seed` makes both repeatable. Everything happens on the device of the network's parameters.
+
+    Args:
+        network: gives outputs for images (N, C, H, W); for cross-entropy these are logits (N, K).
+        training_set: map-style data set of (image tensor, label), or an iterable one, which is not shuffled.
+        batch_size: samples in a step, at least 1. The last batch may be short. Where it would hold one sample
+            and the network has BatchNorm, the last two batches share their samples.
+        optimizer: of this network's parameters.
+        loss_function: of (outputs, targets), the mean over the batch as a 0-d tensor.
+        scheduler: stepped after each batch.
+        workers: processes that fetch samples.
+
+    Returns:
+        ceil(n / batch_size) floats, in the order of the steps.
+
+    Raises:
+        InputError: empty data set, labels outside the outputs, an optimizer of something else, batch size 0.
+        NonFiniteError: loss or gradient became NaN or infinite; the weights are those from before that step.
+    """
+    batches = training_batches(network, training_set, batch_size, workers=workers)
+    task = GivenLoss(loss_function, warn=True)
+    return loop.train_epoch(network, batches, task, optimizer, scheduler=scheduler).losses
+
+
+def validate(
+    network: nn.Module,
+    validation_set: Dataset[Any],
+    batch_size: int,
+    loss_function: LossFunction,
+    *,
+    workers: int = 0,
+) -> list[float]:
+    """Return the loss of each batch, in the data set's order, in eval mode and without gradients.
+
+    Arguments as in `train`. No generator is left changed. Raises InputError as `train` does.
+    """
+    batches = evaluation_batches(network, validation_set, batch_size, "validation set", workers=workers)
+    return loop.evaluate(network, batches, GivenLoss(loss_function)).losses
+
+
+def accuracy(network: nn.Module, dataset: Dataset[Any], *, batch_size: int = 256, workers: int = 0) -> float:
+    """Return the fraction of samples whose largest output is at the label, 0..1, rounded to 3 places.
+
+    Hits and samples are counted, then divided once; eval mode, no gradients. Labels are class indices. A row of
+    outputs with NaN is not a hit. Raises InputError for an empty data set or labels outside the outputs.
+    """
+    batches = evaluation_batches(network, dataset, batch_size, "data set", workers=workers)
+    return round(loop.evaluate(network, batches, HitsOnly()).accuracy, 3)
+
+
+def training_batches(
+    network: nn.Module, dataset: Dataset[Any], batch_size: int, *, workers: int = 0, observe: Observer = nobody
+) -> Batches:
+    """Shuffled batches; the order is decided by one draw from torch's global generator."""
+    samples = _check(dataset, batch_size, "training set")
+    seed = int(torch.randint(2**62, ()))
+    share_last = has_batchnorm(network)
+    device = device_of(network)
+    if samples is None:
+        warnings.warn("an iterable data set is not shuffled: its own order is used", TruefitWarning, stacklevel=3)
+        return IterableBatches(dataset, batch_size, device=device, share_last=share_last, seed=seed)  # type: ignore[arg-type]
+    plan = Plan(samples=samples, batch_size=batch_size, seed=seed, share_last=share_last)
+    return DatasetBatches(dataset, plan, device=device, workers=workers)
+
+
+def evaluation_batches(
+    network: nn.Module, dataset: Dataset[Any], batch_size: int, role: str, *, workers: int = 0
+) -> Batches:
+    """Batches in the data set's order."""
+    samples = _check(dataset, batch_size, role)
+    device = device_of(network)
+    if samples is None:
+        return IterableBatches(dataset, batch_size, device=device, share_last=False)  # type: ignore[arg-type]
+    return DatasetBatches(
+        dataset, Plan(samples=samples, batch_size=batch_size, seed=None), device=device, workers=workers
+    )
+
+
+def has_batchnorm(network: nn.Module) -> bool:
+    """Whether any module needs more than one value a channel in train mode."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+
+
+def _check(dataset: Dataset[Any], batch_size: int, role: str) -> int | None:
+    whole = isinstance(batch_size, int) and not isinstance(batch_size, bool)
+    require(whole and batch_size >= 1, "batch_size", batch_size, "a whole number, at least 1")
+    return count_samples(dataset, role)

@@ -1,0 +1,209 @@
+"""How training works: one epoch of training, one evaluation. Nothing here touches a disk or prints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from truefit import rng
+from truefit.data.batches import Batches
+from truefit.errors import InputError, NonFiniteError, shorten
+from truefit.events import Observer, PassFinished, PassStarted, Progress, StepFinished, nobody
+from truefit.optim.step import GradientStep, Scheduler
+from truefit.precision import Precision, device_of
+from truefit.tasks import Task
+
+READ_BACK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassResult:
+    """A complete pass over a split. `correct` is None where hits were not counted."""
+
+    losses: list[float]
+    sizes: list[int]
+    correct: int | None
+    outputs: Tensor | None = None
+    targets: Tensor | None = None
+
+    @property
+    def samples(self) -> int:
+        return sum(self.sizes)
+
+    @property
+    def loss(self) -> float:
+        """The mean loss over samples: sum and count, then one division."""
+        return math.fsum(loss * size for loss, size in zip(self.losses, self.sizes, strict=True)) / self.samples
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction of samples hit, 0..1."""
+        assert self.correct is not None
+        return self.correct / self.samples
+
+
+def train_epoch(
+    network: nn.Module,
+    batches: Batches,
+    task: Task,
+    optimizer: torch.optim.Optimizer,
+    *,
+    epoch: int = 0,
+    scheduler: Scheduler | None = None,
+    accumulate: int = 1,
+    clip_norm: float | None = None,
+    precision: Precision | None = None,
+    observe: Observer = nobody,
+) -> PassResult:
+    """Train for one epoch (numbered from 0): one optimiser step for each batch, `accumulate` parts a step."""
+    precision = precision or Precision()
+    gradient = GradientStep(network, optimizer, clip_norm=clip_norm, precision=precision)
+    meter = _Meter("train", epoch, batches, observe, gradient)
+    with mode(network, training=True):
+        for step, batch in enumerate(batches.epoch(epoch)):
+            gradient.clear()
+            loss: Tensor | None = None
+            correct: Tensor | None = None
+            for images, targets, share in batch.parts(accumulate, batches.batch_size):
+                with precision.autocast():
+                    outputs = network(images)
+                    if loss is None:
+                        task.check(outputs, batch)
+                    part = task.loss(outputs, targets) * share
+                gradient.backward(part)
+                loss = _plus(loss, part.detach())
+                correct = _plus(correct, task.count(outputs.detach(), targets))
+            assert loss is not None
+            gradient.take(step, loss)
+            if scheduler is not None:
+                scheduler.step()
+            meter.add(len(batch), loss, correct)
+            observe(StepFinished(epoch=epoch, step=step, samples=len(batch), loss=loss))
+    return meter.result()
+
+
+def evaluate(
+    network: nn.Module,
+    batches: Batches,
+    task: Task,
+    *,
+    split: str = "validation",
+    epoch: int = 0,
+    precision: Precision | None = None,
+    keep_outputs: bool = False,
+    observe: Observer = nobody,
+) -> PassResult:
+    """Run once over the batches in eval mode, without gradients and without a trace in any generator.
+
+    `keep_outputs`: outputs (n, K) float32 and targets (n,) come back too, on the CPU, in order.
+    """
+    precision = precision or Precision()
+    meter = _Meter(split, epoch, batches, observe)
+    kept: list[Tensor] = []
+    targets: list[Tensor] = []
+    with mode(network, training=False), rng.preserved(device_of(network)), torch.no_grad():
+        for batch in batches.epoch(epoch):
+            with precision.autocast():
+                outputs = network(batch.images)
+                task.check(outputs, batch)
+                loss = task.loss(outputs, batch.targets)
+            meter.add(len(batch), loss, task.count(outputs, batch.targets))
+            if keep_outputs:
+                kept.append(outputs.float())
+                targets.append(batch.targets)
+    if not keep_outputs:
+        return meter.result()
+    return meter.result(torch.cat(kept).cpu(), torch.cat(targets).cpu())
+
+
+@contextmanager
+def mode(network: nn.Module, *, training: bool) -> Iterator[None]:
+    """Put the network in train or eval mode, then give every module back the mode it came with."""
+    before = [(module, module.training) for module in network.modules()]
+    try:
+        network.train(training)
+        yield
+    finally:
+        for module, was in before:
+            module.training = was
+
+
+class _Meter:
+    """Keeps losses and hits on the device, and reads them back at most five times a second."""
+
+    def __init__(
+        self, split: str, epoch: int, batches: Batches, observe: Observer, gradient: GradientStep | None = None
+    ) -> None:
+        self.split, self.epoch, self.batches, self.observe, self.gradient = split, epoch, batches, observe, gradient
+        self.sizes: list[int] = []
+        self.losses: list[float] = []
+        self.correct: int | None = None
+        self._losses: list[Tensor] = []
+        self._correct: Tensor | None = None
+        self._sum, self._samples = 0.0, 0
+        self._read = time.perf_counter()
+        observe(PassStarted(split=split, epoch=epoch, steps=batches.steps, samples=batches.samples))
+
+    def add(self, samples: int, loss: Tensor, correct: Tensor | None) -> None:
+        self.sizes.append(samples)
+        self._losses.append(loss)
+        self._correct = _plus(self._correct, correct)
+        if time.perf_counter() - self._read >= READ_BACK_SECONDS:
+            self._read_back()
+
+    def result(self, outputs: Tensor | None = None, targets: Tensor | None = None) -> PassResult:
+        if not self.sizes:
+            raise InputError(f"the {self.split} data set is empty", found="no samples", wanted="at least 1 sample")
+        self._read_back()
+        self.observe(PassFinished(split=self.split, epoch=self.epoch))
+        return PassResult(
+            losses=self.losses, sizes=self.sizes, correct=self.correct, outputs=outputs, targets=targets
+        )
+
+    def _read_back(self) -> None:
+        for loss in torch.stack(self._losses).tolist() if self._losses else []:
+            size = self.sizes[len(self.losses)]
+            self.losses.append(loss)
+            self._sum, self._samples = self._sum + loss * size, self._samples + size
+        self._losses.clear()
+        self.correct = None if self._correct is None else int(self._correct)
+        if self.gradient is not None:
+            self._raise_where_bad(int(self.gradient.first_bad))
+        self.observe(
+            Progress(
+                split=self.split,
+                epoch=self.epoch,
+                step=len(self.sizes) - 1,
+                samples=self._samples,
+                loss=self._sum / self._samples,
+                accuracy=None if self.correct is None else self.correct / self._samples,
+            )
+        )
+        self._read = time.perf_counter()
+
+    def _raise_where_bad(self, step: int) -> None:
+        if step < 0:
+            return
+        indices = self.batches.indices(self.epoch, step)
+        loss = self.losses[step]
+        raise NonFiniteError(
+            "the loss is not finite" if not math.isfinite(loss) else "the gradient is not finite",
+            epoch=self.epoch,
+            step=step,
+            indices=indices,
+            where=f"epoch {self.epoch + 1}, step {step + 1}"
+            + (f", samples {shorten(indices, 64)}" if indices is not None else ""),
+            found=f"loss {loss}",
+            wanted="a finite loss and gradient; the weights are those from before this step",
+            fix="look for NaN or inf in these images; otherwise lower the learning rate or clip the gradient",
+        )
+
+
+def _plus(total: Tensor | None, more: Tensor | None) -> Tensor | None:
+    return more if total is None else total if more is None else total + more

@@ -1,0 +1,169 @@
+"""Measuring a network on a data set: every figure of truefit comes from here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from truefit import loop, rng
+from truefit.data.augment import Pipeline
+from truefit.data.batches import Batches, DatasetBatches, IterableBatches, MemoryBatches, as_arrays, count_samples
+from truefit.data.imageset import ImageSet
+from truefit.data.plan import Plan
+from truefit.events import Observer, nobody
+from truefit.precision import Precision, Settings, device_of, resolve
+from truefit.predictor import Predictor, PredictorConfig
+from truefit.runs.evaluation import Evaluation
+from truefit.tasks.single_label import SingleLabel
+
+USUAL_SIZE = (32, 32)
+
+
+def make_batches(
+    dataset: Dataset[Any] | ImageSet,
+    *,
+    batch_size: int,
+    pipeline: Pipeline,
+    device: torch.device,
+    workers: int,
+    role: str,
+    seed: int | None = None,
+    share_last: bool = False,
+) -> Batches:
+    """Batches of any data set; with a seed they are shuffled and augmented, for training."""
+    samples = count_samples(dataset, role)
+    if samples is None:
+        return IterableBatches(dataset, batch_size, device=device, share_last=share_last, seed=seed or 0)  # type: ignore[arg-type]
+    plan = Plan(samples=samples, batch_size=batch_size, seed=seed, share_last=share_last)
+    augment = seed is not None
+    if isinstance(dataset, ImageSet) and dataset.pixels is not None:
+        return MemoryBatches(
+            *as_arrays(dataset.pixels, dataset.labels), plan, pipeline, augment=augment, device=device
+        )
+    return DatasetBatches(dataset, plan, device=device, pipeline=pipeline, augment=augment, workers=workers)
+
+
+def measure(
+    module: nn.Module,
+    batches: Batches,
+    *,
+    classes: Sequence[str] | None,
+    split: str,
+    selected_on: str | None = None,
+    weights: str = "as given",
+    averaging: str = "none",
+    looks: int = 1,
+    epoch: int = 0,
+    precision: Precision | None = None,
+    paths: tuple[str, ...] | None = None,
+    observe: Observer = nobody,
+) -> Evaluation:
+    """One pass, and the evaluation that follows from its outputs. `classes`: None names them 0, 1, 2..."""
+    task = SingleLabel(len(classes) if classes is not None else None)
+    result = loop.evaluate(
+        module, batches, task, split=split, epoch=epoch, precision=precision, keep_outputs=True, observe=observe
+    )
+    assert result.outputs is not None and result.targets is not None
+    return Evaluation.from_logits(
+        result.outputs.numpy(),
+        result.targets.numpy(),
+        classes=tuple(classes or map(str, range(result.outputs.shape[1]))),
+        split=split,
+        selected_on=selected_on,
+        weights=weights,
+        averaging=averaging,
+        looks=looks,
+        paths=paths,
+    )
+
+
+def evaluate_predictor(
+    predictor: Predictor,
+    dataset: Dataset[Any] | ImageSet,
+    *,
+    split: str,
+    selected_on: str | None = None,
+    weights: str = "as given",
+    looks: int = 1,
+    epoch: int = 0,
+    observe: Observer = nobody,
+) -> Evaluation:
+    """Measure a predictor with the settings that it was made with."""
+    settings = predictor.settings
+    batches = make_batches(
+        dataset,
+        batch_size=settings.evaluation_batch_size,
+        pipeline=predictor.config.pipeline,
+        device=device_of(predictor.network),
+        workers=settings.workers,
+        role=f"{split} set",
+    )
+    return measure(
+        predictor.module,
+        batches,
+        classes=predictor.config.classes or None,
+        split=split,
+        selected_on=selected_on,
+        weights=weights,
+        averaging=predictor.config.averaging,
+        looks=looks,
+        epoch=epoch,
+        precision=predictor.precision,
+        paths=dataset.paths if isinstance(dataset, ImageSet) else None,
+        observe=observe,
+    )
+
+
+def evaluate(
+    network: nn.Module | Predictor,
+    dataset: Dataset[Any] | ImageSet,
+    *,
+    split: str = "test",
+    batch_size: int | None = None,
+    workers: int = 0,
+    observe: Observer = nobody,
+) -> Evaluation:
+    """Measure any network on any data set of (image tensor, label): one pass, every figure.
+
+    The network is taken as it is, where it is; it must give logits (N, K). A `Predictor` (`run.predictor`)
+    brings its own preparation. split: how the data set is called in the result. batch_size: None chooses one.
+
+    Raises InputError: empty data set, labels outside the outputs, outputs that are not finite.
+    """
+    if isinstance(network, Predictor):
+        return evaluate_predictor(network, dataset, split=split, observe=observe)
+    settings: Settings = resolve(
+        device=str(device_of(network)), precision="float32", image_size=image_size_of(dataset), workers=workers
+    )
+    if batch_size is not None:
+        settings = Settings(**{**vars(settings), "evaluation_batch_size": batch_size})
+    images = isinstance(dataset, ImageSet)
+    names = class_names(dataset)
+    config = PredictorConfig(classes=names or (), images="files" if images else "tensors")
+    return evaluate_predictor(Predictor(network, config, settings), dataset, split=split, observe=observe)
+
+
+def class_names(dataset: Any) -> tuple[str, ...] | None:
+    """The class names that a data set states, looking inside a Subset; None where it states none."""
+    while dataset is not None:
+        names = getattr(dataset, "classes", None)
+        if isinstance(names, list | tuple) and names:
+            return tuple(map(str, names))
+        dataset = getattr(dataset, "dataset", None)
+    return None
+
+
+def image_size_of(dataset: Any) -> tuple[int, int]:
+    """Height and width of a data set's images: looks at the first sample, and leaves no trace of it."""
+    if isinstance(dataset, ImageSet) and dataset.image_size is not None:
+        return dataset.image_size, dataset.image_size
+    if count_samples(dataset, "data set") is None:
+        return USUAL_SIZE
+    with rng.preserved():
+        image = dataset[0][0]
+    shape = getattr(image, "shape", ())
+    return (int(shape[-2]), int(shape[-1])) if len(shape) == 3 else USUAL_SIZE

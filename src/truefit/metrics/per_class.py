@@ -1,0 +1,33 @@
+"""Precision, recall and F1 of each class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from truefit.metrics.confusion import matrix
+from truefit.metrics.intervals import wilson
+
+
+def measure(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> list[dict[str, Any]]:
+    """For each class: support, predicted (counts), precision, recall, f1 (0..1), and Wilson intervals.
+
+    A ratio without cases is None: precision of a class that is never predicted, recall of one without samples.
+    """
+    counts = matrix(labels, predicted, probabilities.shape[1])
+    rows = []
+    for index in range(len(counts)):
+        hits, support, chosen = int(counts[index, index]), int(counts[index].sum()), int(counts[:, index].sum())
+        rows.append(
+            {
+                "support": support,
+                "predicted": chosen,
+                "precision": hits / chosen if chosen else None,
+                "precision_interval": list(wilson(hits, chosen)) if chosen else None,
+                "recall": hits / support if support else None,
+                "recall_interval": list(wilson(hits, support)) if support else None,
+                "f1": 2 * hits / (support + chosen) if support + chosen else None,
+            }
+        )
+    return rows

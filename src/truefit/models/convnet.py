@@ -1,0 +1,76 @@
+"""ConvNet: seven convolutions, 199,000 parameters, for images of about 32 x 32."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from truefit.errors import InputError
+
+SMALLEST, LARGEST = 24, 47
+
+
+class ConvNet(nn.Module):
+    """A small convolutional classifier that gives logits.
+
+    Input: float images (N, 3, H, W), H and W from 24 to 47, or flat vectors (N, 3072) of 32 x 32 images.
+    Output: logits (N, num_classes). Three stages of two 3x3 convolutions (8, 32 and 128 channels), each halved
+    by its pool; ReLU, then the pool where there is one, then BatchNorm; a 1x1 convolution to the classes and an
+    average over 3 x 3 positions.
+
+    Raises InputError for any other shape.
+    """
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.conv1 = nn.Conv2d(3, 8, 3, padding=1)
+        self.batchnorm1 = nn.BatchNorm2d(8)
+        self.conv2 = nn.Conv2d(8, 8, 3, padding=1)
+        self.pool2 = nn.MaxPool2d(2)
+        self.batchnorm2 = nn.BatchNorm2d(8)
+        self.conv3 = nn.Conv2d(8, 32, 3, padding=1)
+        self.batchnorm3 = nn.BatchNorm2d(32)
+        self.conv4 = nn.Conv2d(32, 32, 3, padding=1)
+        self.pool4 = nn.MaxPool2d(2)
+        self.batchnorm4 = nn.BatchNorm2d(32)
+        self.conv5 = nn.Conv2d(32, 128, 3, padding=1)
+        self.batchnorm5 = nn.BatchNorm2d(128)
+        self.conv6 = nn.Conv2d(128, 128, 3, padding=1)
+        self.pool6 = nn.MaxPool2d(2)
+        self.batchnorm6 = nn.BatchNorm2d(128)
+        self.conv7 = nn.Conv2d(128, num_classes, 1)
+        self.pool7 = nn.AvgPool2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 2 and x.shape[1] == 3072:
+            x = x.reshape(-1, 3, 32, 32)
+        if x.ndim != 4 or x.shape[1] != 3 or not all(SMALLEST <= side <= LARGEST for side in x.shape[2:]):
+            raise InputError(
+                "ConvNet can't take images of this shape",
+                found=tuple(x.shape),
+                wanted=f"(N, 3, H, W) with H and W from {SMALLEST} to {LARGEST}, or (N, 3072)",
+                fix="resize the images (--image-size 32), or make them RGB",
+            )
+        x = self.batchnorm1(F.relu(self.conv1(x)))
+        x = self.batchnorm2(self.pool2(F.relu(self.conv2(x))))
+        x = self.batchnorm3(F.relu(self.conv3(x)))
+        x = self.batchnorm4(self.pool4(F.relu(self.conv4(x))))
+        x = self.batchnorm5(F.relu(self.conv5(x)))
+        x = self.batchnorm6(self.pool6(F.relu(self.conv6(x))))
+        return self.pool7(self.conv7(x)).flatten(1)
+
+
+def names() -> list[str]:
+    """The names under which this file's models are found."""
+    return ["convnet"]
+
+
+def build(name: str, num_classes: int) -> nn.Module:
+    """A freshly initialised model."""
+    return ConvNet(num_classes)
+
+
+def image_sizes(name: str) -> tuple[int, int, int]:
+    """Smallest, usual and largest side of its images, in pixels."""
+    return SMALLEST, 32, LARGEST

@@ -1,0 +1,45 @@
+"""A model by its name. Every module of this package that has `names` and `build` is a family of models."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from types import ModuleType
+
+from torch import nn
+
+import truefit.models
+from truefit.errors import InputError, nearest
+
+
+@cache
+def _families() -> list[ModuleType]:
+    found = [info.name for info in pkgutil.iter_modules(truefit.models.__path__) if info.name != "lookup"]
+    # ConvNet first: it is asked for most, and costs no import.
+    return [importlib.import_module(f"truefit.models.{name}") for name in sorted(found, key=lambda n: (n != "convnet", n))]
+
+
+def model_names() -> list[str]:
+    """All known names."""
+    return [name for family in _families() for name in family.names()]
+
+
+def family_of(name: str) -> ModuleType:
+    """The module that builds the named model; InputError naming the nearest where there is none."""
+    for family in _families():
+        if name in family.names():
+            return family
+    raise InputError(f'no model is called "{name}"', where="--model", fix=nearest(name, model_names()))
+
+
+def build_model(name: str, num_classes: int) -> nn.Module:
+    """A freshly initialised model with `num_classes` outputs."""
+    model: nn.Module = family_of(name).build(name, num_classes)
+    return model
+
+
+def image_sizes(name: str) -> tuple[int, int, int]:
+    """Smallest, usual and largest side of the named model's images, in pixels."""
+    sizes: tuple[int, int, int] = family_of(name).image_sizes(name)
+    return sizes

@@ -1,0 +1,1 @@
+"""How weights change: the gradient step, optimisers, learning-rate schedules."""

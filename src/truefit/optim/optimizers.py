@@ -1,0 +1,38 @@
+"""An optimiser from its settings. To add one: an entry in BUILDERS (and its name in recipes/recipe.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from truefit.optim.muon import Muon
+from truefit.recipes.recipe import OptimizerConfig
+
+Groups = list[dict[str, Any]]
+
+# Fused kernels update all tensors in one call, on CPU, CUDA and MPS alike.
+BUILDERS: dict[str, Callable[[Groups, OptimizerConfig], torch.optim.Optimizer]] = {
+    "adam": lambda groups, c: torch.optim.Adam(groups, lr=c.peak_lr, betas=c.betas, eps=c.eps, fused=True),
+    "adamw": lambda groups, c: torch.optim.AdamW(groups, lr=c.peak_lr, betas=c.betas, eps=c.eps, fused=True),
+    "sgd": lambda groups, c: torch.optim.SGD(
+        groups, lr=c.peak_lr, momentum=c.momentum, nesterov=c.nesterov and c.momentum > 0, fused=True
+    ),
+    "muon": lambda groups, c: Muon(groups, lr=c.peak_lr, momentum=c.momentum, nesterov=c.nesterov),
+}
+
+
+def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """The optimiser of the network's trainable parameters; weight decay on weights of two or more dimensions only.
+
+    Biases and the scales of norm layers do not change what a unit computes in the way that weights do, and decay
+    only pulls them away from where the data wants them.
+    """
+    trainable = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return BUILDERS[config.name]([group for group in groups if group["params"]], config)

@@ -1,0 +1,85 @@
+"""The gradient step: the only place in truefit where weights change."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from truefit.errors import InputError
+from truefit.precision import Precision, device_of
+
+
+class Scheduler(Protocol):
+    """Anything that changes the learning rate when stepped, such as those of torch.optim.lr_scheduler."""
+
+    def step(self) -> None: ...
+
+
+class GradientStep:
+    """Clears gradients, runs backward, clips and steps, without asking the device for anything.
+
+    A step whose loss or gradient is not finite is not taken, nor is any after it: `first_bad` then holds its
+    number on the device (-1 until then), and weights and buffers stay those from before it.
+    """
+
+    def __init__(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, *, clip_norm: float | None, precision: Precision
+    ) -> None:
+        self.optimizer, self.clip_norm, self.scaler = optimizer, clip_norm, precision.scaler
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if not {id(p) for p in network.parameters()} & {id(p) for p in self.parameters}:
+            raise InputError(
+                "the optimizer holds none of the network's parameters",
+                found=f"{len(self.parameters)} parameters of something else",
+                wanted="parameters of the network that is trained",
+                fix="make the optimizer from network.parameters() of this very network",
+            )
+        self.buffers = list(network.buffers())
+        self.saved = [buffer.clone() for buffer in self.buffers]
+        self.first_bad = torch.full((), -1, dtype=torch.int64, device=device_of(network))
+
+    def clear(self) -> None:
+        """Gradients to None, and buffers (BatchNorm's statistics) remembered."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.buffers:
+            torch._foreach_copy_(self.saved, self.buffers)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add this loss's gradients."""
+        if self.scaler is not None:
+            # The scaler skips steps by its own flag; a NaN makes it skip all that follow a bad one.
+            loss = self.scaler.scale(loss * torch.where(self.first_bad < 0, 1.0, torch.nan))
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def take(self, number: int, loss: Tensor) -> None:
+        """Step `number` (from 0) of the epoch, whose mean loss is `loss`."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.get_total_norm(gradients)
+        # With a scaler an infinite gradient is everyday: it lowers the scale and goes on.
+        finite = loss.isfinite() if self.scaler is not None else loss.isfinite() & norm.isfinite()
+        self.first_bad = torch.where((self.first_bad < 0) & ~finite, number, self.first_bad)
+        if self.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
+        self._step()
+        if self.buffers:
+            bad = self.first_bad >= 0
+            for buffer, saved in zip(self.buffers, self.saved, strict=True):
+                buffer.copy_(torch.where(bad, saved, buffer))
+
+    def _step(self) -> None:
+        optimizer: Any = self.optimizer
+        if self.scaler is not None:
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        elif getattr(optimizer, "_step_supports_amp_scaling", False):
+            # Fused optimisers look at this flag on the device themselves, as they do for GradScaler.
+            optimizer.found_inf = (self.first_bad >= 0).to(torch.float32)
+            optimizer.step()
+            del optimizer.found_inf
+        elif int(self.first_bad) < 0:
+            # The others are asked from here: nothing on the CPU, one wait a step elsewhere, as in GradScaler.
+            optimizer.step()

@@ -1,0 +1,110 @@
+"""Device, threads, precision and memory format: resolved once, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from truefit.errors import InputError
+
+PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a run was made with, so that a later evaluation can be made with the same.
+
+    `evaluation_batch_size` is part of it because sums in floating point depend on it in the last bit.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    channels_last: bool = True
+    evaluation_batch_size: int = 256
+    workers: int = 0
+
+
+def resolve(
+    *, device: str | None, precision: PrecisionName, image_size: tuple[int, int], workers: int = 0
+) -> Settings:
+    """Fixed rules, the same answer each time on one machine.
+
+    "auto" precision is float32: it is exact, and on CPUs without bfloat16 units also the fastest.
+    """
+    chosen = find_device(device)
+    # As many pixels a batch as 256 images of 32 x 32: fits the caches of a CPU; four times that on a GPU.
+    room = 2**18 * (1 if chosen.type == "cpu" else 4)
+    return Settings(
+        device=str(chosen),
+        threads=torch.get_num_threads(),
+        precision="float32" if precision == "auto" else precision,
+        evaluation_batch_size=max(32, min(1024, room // max(1, image_size[0] * image_size[1]))),
+        workers=workers,
+    )
+
+
+def find_device(name: str | None = None) -> torch.device:
+    """The named device, or the best one there is: CUDA, then MPS, then the CPU. InputError where unavailable."""
+    if name is None or name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    available = ["cpu"]
+    if torch.cuda.is_available():
+        available += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        available.append("mps")
+    if name not in available:
+        raise InputError(
+            f'device "{name}" is not available', found=name, wanted=", ".join(available), fix="--device auto"
+        )
+    return torch.device(name)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where the network's parameters are; the CPU for one without any."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
+def describe(device: torch.device) -> str:
+    """Such as "Running on the CPU (2 threads)"."""
+    if device.type == "cuda":
+        return f"Running on the GPU ({torch.cuda.get_device_name(device)})"
+    if device.type == "mps":
+        return "Running on the GPU (Apple MPS)"
+    threads = torch.get_num_threads()
+    return f"Running on the CPU ({threads} thread{'s' if threads != 1 else ''})"
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run with `count` threads, then give the number back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Precision:
+    """Mixed precision of one training: autocast, and a gradient scaler where float16 needs one."""
+
+    def __init__(self, name: str = "float32", device: torch.device | None = None) -> None:
+        self.device = device or torch.device("cpu")
+        self.dtype = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+        # float16 gradients underflow without scaling; bfloat16 has the range of float32.
+        self.scaler = torch.amp.GradScaler(self.device.type) if name == "float16" else None
+
+    def autocast(self) -> AbstractContextManager[object]:
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)

@@ -1,0 +1,94 @@
+"""What a person sees while training runs: observers for a terminal or notebook, and for the class's log lines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, TextIO
+
+from tqdm.auto import tqdm
+
+from truefit.events import EpochFinished, Event, FitStarted, Note, PassFinished, PassStarted, Progress
+
+
+class Bar:
+    """A progress bar for each pass: epoch, loss, accuracy, images/s and time left.
+
+    Shown on a terminal and in a notebook; elsewhere (a pipe, a log file) nothing is drawn.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream if stream is not None else sys.stderr
+        self.epochs = 0
+        self.bar: Any = None
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case FitStarted():
+                self.epochs = event.epochs
+            case PassStarted():
+                self.close()
+                training = event.split == "train"
+                name = f"Epoch {event.epoch + 1}/{self.epochs}" if training and self.epochs else event.split
+                self.bar = tqdm(
+                    desc=name,
+                    total=event.samples,
+                    unit=" images",
+                    leave=False,
+                    file=self.stream,
+                    # None: only where the stream is a terminal.
+                    disable=None,
+                    dynamic_ncols=True,
+                    miniters=1,
+                )
+            case Progress() if self.bar is not None:
+                figures = {"loss": event.loss, "accuracy": event.accuracy}
+                shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
+                self.bar.set_postfix_str(shown, refresh=False)
+                self.bar.update(event.samples - self.bar.n)
+            case PassFinished():
+                self.close()
+            case _:
+                pass
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+class Lines:
+    """A line for each event that a reader wants to keep: device, notes, epochs."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream
+        self.started = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case FitStarted():
+                self.say(event.device)
+            case Note():
+                self.say(event.text)
+            case EpochFinished():
+                self.say(f"Epoch {event.epoch + 1}/{event.epochs}")
+                self.say("  " + epoch_line(event.record))
+            case _:
+                pass
+
+    def say(self, text: str) -> None:
+        """One line, now."""
+        print(text, file=self.stream if self.stream is not None else sys.stdout, flush=True)
+
+
+def epoch_line(record: dict[str, Any]) -> str:
+    """`training_loss: 1.234, training_accuracy: 0.567, ...`: what the record has of these."""
+    figures = [
+        ("training_loss", ".4f"),
+        ("training_accuracy", ".3f"),
+        ("validation_loss", ".4f"),
+        ("validation_accuracy", ".3f"),
+    ]
+    found = [(name, record.get(name), form) for name, form in figures]
+    return ", ".join(f"{name}: {value:{form}}" for name, value, form in found if value is not None)

@@ -1,0 +1,180 @@
+"""What a training is made of, as one frozen value: epochs, batch, optimiser, schedule, loss, augmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from truefit.config import require
+from truefit.errors import InputError
+
+OptimizerName = Literal["adam", "adamw", "sgd", "muon"]
+ScheduleName = Literal["one-cycle", "cosine", "step", "constant", "reduce-on-plateau"]
+
+# Learning rates that suit each optimiser where none is asked for.
+DEFAULT_LR: dict[str, float] = {"adam": 1e-3, "adamw": 2e-3, "sgd": 0.05, "muon": 0.02}
+
+DEFAULT_SHIFT = 0.125
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """The optimiser and its settings; what does not apply to the chosen one is not used.
+
+    lr: peak learning rate; None takes the optimiser's usual one.
+    weight_decay: decoupled (adamw, muon) or added to the gradient (adam, sgd); never on biases and norms.
+    betas, eps: adam and adamw. momentum, nesterov: sgd and muon.
+    """
+
+    name: OptimizerName = "adamw"
+    lr: float | None = None
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    momentum: float = 0.9
+    nesterov: bool = True
+
+    def __post_init__(self) -> None:
+        require(self.lr is None or 0 < self.lr < float("inf"), "lr", self.lr, "a number above 0", "--lr 1e-3")
+        require(0 <= self.weight_decay < 1, "optimizer.weight_decay", self.weight_decay, "from 0 to below 1")
+        require(all(0 <= b < 1 for b in self.betas), "optimizer.betas", self.betas, "two numbers from 0 to below 1")
+        require(self.eps > 0, "optimizer.eps", self.eps, "a number above 0")
+        require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "from 0 to below 1")
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate asked for, or the optimiser's usual one."""
+        return DEFAULT_LR[self.name] if self.lr is None else self.lr
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """How the learning rate moves from the first step to the last.
+
+    warmup: fraction of all steps in which it rises linearly from near 0 to the peak.
+    one-cycle: rises over `warmup`, then falls linearly to `final` x peak. cosine: falls along a half cosine.
+    step: times `gamma` every `step_epochs` epochs. constant: stays.
+    reduce-on-plateau: times `gamma` after `patience` epochs without a lower validation loss.
+    """
+
+    name: ScheduleName = "one-cycle"
+    warmup: float = 0.2
+    final: float = 0.0
+    step_epochs: int = 30
+    gamma: float = 0.1
+    patience: int = 3
+
+    def __post_init__(self) -> None:
+        require(0 <= self.warmup < 1, "schedule.warmup", self.warmup, "a fraction from 0 to below 1")
+        require(0 <= self.final <= 1, "schedule.final", self.final, "a fraction from 0 to 1")
+        require(self.step_epochs >= 1, "schedule.step_epochs", self.step_epochs, "at least 1")
+        require(0 < self.gamma <= 1, "schedule.gamma", self.gamma, "above 0, at most 1")
+        require(self.patience >= 0, "schedule.patience", self.patience, "at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Cross-entropy. label_smoothing: 0 to below 1. class_weights: one for each class, or "balanced":
+    n / (classes x samples of the class), from the training labels.
+    """
+
+    label_smoothing: float = 0.0
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        require(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, "from 0 to below 1")
+        if isinstance(self.class_weights, tuple):
+            usable = all(weight >= 0 for weight in self.class_weights) and any(self.class_weights)
+            require(usable, "loss.class_weights", self.class_weights, "numbers >= 0, not all 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Random changes of training images; fractions of the image's side or of the pixel range.
+
+    flip: mirror left-right with probability 1/2; None leaves it to the data (digits must not be mirrored).
+    shift: largest shift in each direction (0..0.5), the border reflected; None is 0.125. cutout: side of a square set to the
+    mean colour (0..1). brightness, contrast: largest relative change (0..1).
+    """
+
+    flip: bool | None = None
+    shift: float | None = None
+    cutout: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.shift is None or 0 <= self.shift <= 0.5, "augment.shift", self.shift, "a fraction from 0 to 0.5")
+        for name in ("cutout", "brightness", "contrast"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"augment.{name}", value, "a fraction from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that decides a training but the data, the model and the seed.
+
+    epochs: passes over the training set, at least 1. batch_size: samples for each optimiser step, at least 1.
+    accumulate: parts that a step is cut into, each weighted by its samples, to save memory.
+    clip_norm: largest gradient norm (L2, over all parameters), or None.
+    early_stopping: epochs without a better validation accuracy after which training ends, or None.
+    averaging: "flip" averages the logits of each image and its mirror image when predicting and evaluating;
+    "auto" does so where the data may be mirrored.
+    precision: "auto" is float32; bfloat16 and float16 use autocast.
+    augment: changes training images. The tensors of a data set of your own are changed only where it is said.
+    """
+
+    name: str = "standard"
+    epochs: int = 10
+    batch_size: int = 64
+    accumulate: int = 1
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    clip_norm: float | None = None
+    early_stopping: int | None = None
+    averaging: Literal["auto", "none", "flip"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate"):
+            value = getattr(self, name)
+            require(
+                isinstance(value, int) and not isinstance(value, bool) and value >= 1,
+                name,
+                value,
+                "a whole number, at least 1",
+                f"--{name.replace('_', '-')} 10",
+            )
+        if self.accumulate > self.batch_size:
+            raise InputError(
+                "accumulate is larger than batch_size",
+                found=f"{self.accumulate} parts of {self.batch_size} samples",
+                wanted="at least one sample a part",
+            )
+        require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "a number above 0")
+        require(
+            self.early_stopping is None or self.early_stopping >= 1, "early_stopping", self.early_stopping, "at least 1"
+        )
+
+    @property
+    def averaging_resolved(self) -> Literal["none", "flip"]:
+        """The averaging of a recipe with nothing left open."""
+        return "flip" if self.averaging == "flip" else "none"
+
+    def resolved(self, *, images: bool, mirror: bool) -> Recipe:
+        """The recipe with nothing left open. images: uint8 images, not tensors made by a data set of the user's.
+        mirror: whether a mirror image belongs to the same class.
+        """
+        augment = self.augment
+        return replace(
+            self,
+            optimizer=replace(self.optimizer, lr=self.optimizer.peak_lr),
+            augment=replace(
+                augment,
+                flip=mirror if augment.flip is None else augment.flip,
+                shift=(DEFAULT_SHIFT if images else 0.0) if augment.shift is None else augment.shift,
+            ),
+            averaging=("flip" if mirror else "none") if self.averaging == "auto" else self.averaging,
+        )

@@ -1,0 +1,181 @@
+"""An evaluation: what a network said about every sample of a split, and the figures that follow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import log_softmax
+
+from truefit.errors import InputError, shorten
+from truefit.metrics import measure_all, metric_names
+from truefit.metrics.intervals import WILSON, wilson
+from truefit.runs.files import read_arrays, read_json, write_arrays, write_json
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """Predictions for n samples, one row each, and every figure from them.
+
+    split: which split was looked at. selected_on: the split on which the model was chosen, or None.
+    weights: which weights these are, such as "best (epoch 7)". looks: how often this run has looked at this
+    split, this time included. averaging: what was averaged in each prediction ("none" or "flip").
+    correct of n: hits. accuracy: correct / n. interval: its 95 % Wilson interval, low <= accuracy <= high.
+    loss: mean cross-entropy in nats, without smoothing or weights.
+    measures: further figures by name: per_class, confusion, calibration.
+    index, label, predicted: (n,) int64. probabilities: (n, K) float32. paths: (n,) where there are files.
+    """
+
+    split: str
+    selected_on: str | None
+    weights: str
+    averaging: str
+    looks: int
+    classes: tuple[str, ...]
+    correct: int
+    loss: float
+    measures: dict[str, Any]
+    index: np.ndarray
+    label: np.ndarray
+    predicted: np.ndarray
+    probabilities: np.ndarray
+    paths: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_logits(
+        cls,
+        logits: np.ndarray,
+        labels: np.ndarray,
+        *,
+        classes: tuple[str, ...],
+        split: str,
+        selected_on: str | None = None,
+        weights: str = "as given",
+        averaging: str = "none",
+        looks: int = 1,
+        paths: tuple[str, ...] | None = None,
+    ) -> Evaluation:
+        """From logits (n, K) and labels (n,), in the order of the data set. InputError where a logit is NaN."""
+        bad = np.flatnonzero(np.isnan(logits).any(axis=1) | (logits == np.inf).any(axis=1))
+        if len(bad):
+            raise InputError(
+                "the network's outputs are not finite",
+                where=f"samples {shorten(bad.tolist())} of {split}",
+                found=f"NaN or inf for {len(bad)} of {len(logits)} samples",
+                wanted="finite logits",
+                fix="look for NaN or inf in these images, and in the weights",
+            )
+        log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
+        rows = np.arange(len(labels))
+        predicted = logits.argmax(axis=1)
+        return cls(
+            split=split,
+            selected_on=selected_on,
+            weights=weights,
+            averaging=averaging,
+            looks=looks,
+            classes=classes,
+            correct=int((predicted == labels).sum()),
+            # fsum: exact, so the loss does not depend on the order or grouping of the sum.
+            loss=math.fsum((-log_probabilities[rows, labels]).tolist()) / len(labels),
+            measures=measure_all(np.exp(log_probabilities), labels, predicted),
+            index=rows,
+            label=labels,
+            predicted=predicted,
+            probabilities=np.exp(log_probabilities).astype(np.float32),
+            paths=paths,
+        )
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.label)
+
+    @property
+    def accuracy(self) -> float:
+        """correct / n, 0..1."""
+        return self.correct / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % Wilson interval of the accuracy."""
+        return wilson(self.correct, self.n)
+
+    @property
+    def label_of_selection(self) -> str:
+        """`selected on SPLIT` where the model was chosen on the very split that is measured, else empty."""
+        return f"selected on {self.selected_on}" if self.selected_on == self.split else ""
+
+    def __str__(self) -> str:
+        """Such as `98.3 %  [97.0, 99.1]  n = 360 (test)`."""
+        low, high = self.interval
+        where = ", ".join(filter(None, [self.split, self.label_of_selection]))
+        return f"{self.accuracy:.1%}  [{100 * low:.1f}, {100 * high:.1f}]  n = {self.n:,} ({where})".replace("%", " %", 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, as they stand in evaluation.json."""
+        return {
+            "split": self.split,
+            "selected_on": self.selected_on,
+            "weights": self.weights,
+            "averaging": self.averaging,
+            "n": self.n,
+            "correct": self.correct,
+            "accuracy": self.accuracy,
+            "interval": list(self.interval),
+            "interval_method": WILSON,
+            "loss": self.loss,
+            "looks": self.looks,
+            "classes": list(self.classes),
+            **self.measures,
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write evaluation.json and predictions.npz into a folder, which is made where missing."""
+        arrays = {
+            "index": self.index,
+            "label": self.label,
+            "predicted": self.predicted,
+            "probabilities": self.probabilities,
+        }
+        if self.paths is not None:
+            arrays["paths"] = np.array(self.paths, dtype=np.str_)
+        # The figures last: where they stand, the predictions they come from stand too.
+        write_arrays(Path(folder) / "predictions.npz", arrays)
+        write_json(Path(folder) / "evaluation.json", self.to_json())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Evaluation:
+        """Read what `save` wrote. InputError where a file is missing, damaged, or the two do not agree."""
+        figures = read_json(Path(folder) / "evaluation.json")
+        arrays = read_arrays(Path(folder) / "predictions.npz")
+        try:
+            loaded = cls(
+                split=figures["split"],
+                selected_on=figures["selected_on"],
+                weights=figures["weights"],
+                averaging=figures["averaging"],
+                looks=figures["looks"],
+                classes=tuple(figures["classes"]),
+                correct=int((arrays["predicted"] == arrays["label"]).sum()),
+                loss=figures["loss"],
+                measures={name: value for name, value in figures.items() if name in metric_names()},
+                index=arrays["index"],
+                label=arrays["label"],
+                predicted=arrays["predicted"],
+                probabilities=arrays["probabilities"],
+                paths=tuple(arrays["paths"].tolist()) if "paths" in arrays else None,
+            )
+        except KeyError as error:
+            raise InputError("an evaluation is incomplete", where=folder, found=f"no {error}") from None
+        if (loaded.n, loaded.correct) != (figures["n"], figures["correct"]):
+            raise InputError(
+                "evaluation.json and predictions.npz do not belong together",
+                where=folder,
+                found=f"{loaded.correct} of {loaded.n} in the predictions, {figures['correct']} of {figures['n']} said",
+                wanted="the same counts",
+            )
+        return loaded

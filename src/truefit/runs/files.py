@@ -1,0 +1,112 @@
+"""Reading and writing single files: whole or not at all, and without executing anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from truefit.errors import InputError
+
+SCHEMA = 1
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then put it in its place in one move."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a mapping with the schema's version on top; NaN is refused, JSON knows none."""
+    text = json.dumps({"schema": SCHEMA, **value}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(path, lambda temporary: _write_text(temporary, text))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a mapping that `write_json` wrote; InputError where missing, damaged or of another schema."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path.name} is missing", where=path.parent, wanted="a finished run") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path.name} can't be read", where=path, found=error, wanted="JSON") from error
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        found = value.get("schema") if isinstance(value, dict) else type(value).__name__
+        raise InputError(f"{path.name} has an unknown schema", where=path, found=found, wanted=SCHEMA)
+    return value
+
+
+def append_line(path: Path, value: dict[str, Any]) -> None:
+    """Add one line of JSON."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"schema": SCHEMA, **value}, ensure_ascii=False, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The mappings that `append_line` wrote."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except FileNotFoundError:
+        raise InputError(f"{path.name} is missing", where=path.parent, wanted="a run") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path.name} can't be read", where=path, found=error, wanted="lines of JSON") from error
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors as safetensors: no code, no timestamps."""
+    plain = {
+        name: tensor.detach().to("cpu", copy=True).contiguous(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    write_whole(path, lambda temporary: save_file(plain, temporary))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read tensors onto the CPU; InputError where missing or damaged."""
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path.name} is missing", where=path.parent, wanted="a finished run") from None
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"{path.name} can't be read", where=path, found=error, wanted="safetensors") from error
+    return tensors
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays as npz."""
+    write_whole(path, lambda temporary: np.savez_compressed(temporary, **arrays))  # type: ignore[arg-type]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read arrays without pickles; InputError where missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise InputError(f"{path.name} is missing", where=path.parent, wanted="a finished run") from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path.name} can't be read", where=path, found=error, wanted="an npz file") from error
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

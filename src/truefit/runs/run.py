@@ -1,0 +1,45 @@
+"""A training that is over: its settings, its history, its figures, and the network to use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from truefit.runs.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class CanPredict(Protocol):
+    """What a run needs of its predictor, which stands in a layer above."""
+
+    network: nn.Module
+
+    def predict(self, images: Any) -> Any: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What `Trainer.fit` returns and `truefit.load` reads.
+
+    folder: where it was written, or None. config: all that is needed to repeat it. history: a mapping for each
+    epoch. evaluation: on test, else on validation; None where there is neither. predictor: the best weights, or
+    the last where there is no validation.
+    """
+
+    folder: Path | None
+    config: dict[str, Any]
+    history: list[dict[str, Any]]
+    evaluation: Evaluation | None
+    predictor: CanPredict
+
+    @property
+    def network(self) -> nn.Module:
+        """The trained network."""
+        return self.predictor.network
+
+    def predict(self, images: Any) -> Any:
+        """Class probabilities for one image or many: see `Predictor.predict`."""
+        return self.predictor.predict(images)

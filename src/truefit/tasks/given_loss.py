@@ -1,0 +1,86 @@
+"""A loss function that the caller brings: used exactly as given, and watched for one common mistake."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from truefit.data.batches import Batch
+from truefit.errors import InputError, TruefitWarning
+from truefit.tasks.single_label import check_labels, hits
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+class GivenLoss:
+    """The caller's `loss_function(outputs, targets)`; counts hits where asked (then targets are class indices)."""
+
+    def __init__(self, loss_function: LossFunction, *, count_hits: bool = False, warn: bool = False) -> None:
+        self.loss_function, self.count_hits = loss_function, count_hits
+        self.ignored = getattr(loss_function, "ignore_index", -100)
+        self._unwatched = not (warn and _is_cross_entropy(loss_function))
+
+    def check(self, outputs: Tensor, batch: Batch) -> None:
+        classes = isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] > 1
+        if classes and batch.label_range is not None and self.ignored not in batch.label_range:
+            check_labels(batch, outputs.shape[1])
+        elif self.count_hits:
+            check_labels(batch, outputs.shape[1] if classes else 0)
+        if not self._unwatched:
+            self._unwatched = True
+            _warn_of_softmax(outputs)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        loss = self.loss_function(outputs, targets)
+        if loss.ndim != 0:
+            raise InputError(
+                "the loss function must return one number",
+                found=f"a tensor of shape {tuple(loss.shape)}",
+                wanted="a 0-d tensor",
+                fix="use reduction='mean'",
+            )
+        return loss
+
+    def count(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        return hits(outputs, targets) if self.count_hits else None
+
+
+class HitsOnly:
+    """No loss at all: for `accuracy`."""
+
+    def check(self, outputs: Tensor, batch: Batch) -> None:
+        if not isinstance(outputs, Tensor) or outputs.ndim != 2:
+            found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            raise InputError("the network's output has the wrong shape", found=found, wanted="(N, number of classes)")
+        check_labels(batch, outputs.shape[1])
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return torch.zeros((), device=outputs.device)
+
+    def count(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return hits(outputs, targets)
+
+
+def _is_cross_entropy(loss_function: LossFunction) -> bool:
+    return isinstance(loss_function, nn.CrossEntropyLoss) or loss_function is F.cross_entropy
+
+
+def looks_like_probabilities(outputs: Tensor) -> bool:
+    """Whether every row is non-negative and sums to 1 within 1e-4. Reads from the device."""
+    rows = outputs.detach()
+    return bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() <= 1e-4).all())
+
+
+def _warn_of_softmax(outputs: Tensor) -> None:
+    if isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] > 1 and looks_like_probabilities(outputs):
+        warnings.warn(
+            "FIT101: the network seems to end in softmax, and CrossEntropyLoss applies it once more: the loss can't "
+            "fall below ln(1 + (K - 1)/e) for K classes, and learning is slow. Remove the softmax layer; the "
+            "probabilities come from predict(). Training goes on exactly as asked.",
+            TruefitWarning,
+            stacklevel=2,
+        )
