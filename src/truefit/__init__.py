@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from truefit.functions import accuracy as accuracy
     from truefit.functions import train as train
     from truefit.functions import validate as validate
+    from truefit.loading import load as load
     from truefit.measure import evaluate as evaluate
     from truefit.models.convnet import ConvNet as ConvNet
     from truefit.predictor import Predictor as Predictor
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from truefit.runs.evaluation import Evaluation as Evaluation
     from truefit.runs.run import Run as Run
     from truefit.trainer import Trainer as Trainer
-    from truefit.trainer import load as load
 
 _WHERE = {
     "ConvNet": "models.convnet",
@@ -50,13 +50,13 @@ _WHERE = {
     "accuracy": "functions",
     "evaluate": "measure",
     "find_recipe": "recipes.lookup",
-    "load": "trainer",
+    "load": "loading",
     "load_data": "data.lookup",
     "train": "functions",
     "validate": "functions",
 }
 
-__all__ = sorted([*_WHERE, "__version__"])  # noqa: PLE0605
+__all__ = sorted([*_WHERE, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

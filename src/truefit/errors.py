@@ -47,7 +47,7 @@ class NonFiniteError(InputError):
 
     def __init__(self, what: str, *, epoch: int, step: int, indices: list[int] | None, **details: str) -> None:
         self.epoch, self.step, self.indices = epoch, step, indices
-        super().__init__(what, **details)  # type: ignore[arg-type]
+        super().__init__(what, **details)
 
 
 class MissingExtraError(TruefitError, ImportError):

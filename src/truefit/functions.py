@@ -11,10 +11,9 @@ from torch.utils.data import Dataset
 
 from truefit import loop
 from truefit.config import require
-from truefit.data.batches import Batches, DatasetBatches, IterableBatches, count_samples
-from truefit.data.plan import Plan
+from truefit.data.batches import Batches, make_batches
 from truefit.errors import TruefitWarning
-from truefit.events import Observer, nobody
+from truefit.models.traits import has_batchnorm
 from truefit.optim.step import Scheduler
 from truefit.precision import device_of
 from truefit.tasks.given_loss import GivenLoss, HitsOnly, LossFunction
@@ -84,40 +83,31 @@ def accuracy(network: nn.Module, dataset: Dataset[Any], *, batch_size: int = 256
     return round(loop.evaluate(network, batches, HitsOnly()).accuracy, 3)
 
 
-def training_batches(
-    network: nn.Module, dataset: Dataset[Any], batch_size: int, *, workers: int = 0, observe: Observer = nobody
-) -> Batches:
+def training_batches(network: nn.Module, dataset: Dataset[Any], batch_size: int, *, workers: int = 0) -> Batches:
     """Shuffled batches; the order is decided by one draw from torch's global generator."""
-    samples = _check(dataset, batch_size, "training set")
-    seed = int(torch.randint(2**62, ()))
-    share_last = has_batchnorm(network)
-    device = device_of(network)
-    if samples is None:
+    _check(batch_size)
+    batches = make_batches(
+        dataset,
+        batch_size=batch_size,
+        device=device_of(network),
+        role="training set",
+        seed=int(torch.randint(2**62, ())),
+        share_last=has_batchnorm(network),
+        workers=workers,
+    )
+    if batches.samples is None:
         warnings.warn("an iterable data set is not shuffled: its own order is used", TruefitWarning, stacklevel=3)
-        return IterableBatches(dataset, batch_size, device=device, share_last=share_last, seed=seed)  # type: ignore[arg-type]
-    plan = Plan(samples=samples, batch_size=batch_size, seed=seed, share_last=share_last)
-    return DatasetBatches(dataset, plan, device=device, workers=workers)
+    return batches
 
 
 def evaluation_batches(
     network: nn.Module, dataset: Dataset[Any], batch_size: int, role: str, *, workers: int = 0
 ) -> Batches:
     """Batches in the data set's order."""
-    samples = _check(dataset, batch_size, role)
-    device = device_of(network)
-    if samples is None:
-        return IterableBatches(dataset, batch_size, device=device, share_last=False)  # type: ignore[arg-type]
-    return DatasetBatches(
-        dataset, Plan(samples=samples, batch_size=batch_size, seed=None), device=device, workers=workers
-    )
+    _check(batch_size)
+    return make_batches(dataset, batch_size=batch_size, device=device_of(network), role=role, workers=workers)
 
 
-def has_batchnorm(network: nn.Module) -> bool:
-    """Whether any module needs more than one value a channel in train mode."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
-
-
-def _check(dataset: Dataset[Any], batch_size: int, role: str) -> int | None:
+def _check(batch_size: int) -> None:
     whole = isinstance(batch_size, int) and not isinstance(batch_size, bool)
     require(whole and batch_size >= 1, "batch_size", batch_size, "a whole number, at least 1")
-    return count_samples(dataset, role)

@@ -138,9 +138,20 @@ class _Meter:
     """Keeps losses and hits on the device, and reads them back at most five times a second."""
 
     def __init__(
-        self, split: str, epoch: int, batches: Batches, observe: Observer, gradient: GradientStep | None = None
+        self,
+        split: str,
+        epoch: int,
+        batches: Batches,
+        observe: Observer,
+        gradient: GradientStep | None = None,
     ) -> None:
-        self.split, self.epoch, self.batches, self.observe, self.gradient = split, epoch, batches, observe, gradient
+        self.split, self.epoch, self.batches, self.observe, self.gradient = (
+            split,
+            epoch,
+            batches,
+            observe,
+            gradient,
+        )
         self.sizes: list[int] = []
         self.losses: list[float] = []
         self.correct: int | None = None
@@ -162,9 +173,7 @@ class _Meter:
             raise InputError(f"the {self.split} data set is empty", found="no samples", wanted="at least 1 sample")
         self._read_back()
         self.observe(PassFinished(split=self.split, epoch=self.epoch))
-        return PassResult(
-            losses=self.losses, sizes=self.sizes, correct=self.correct, outputs=outputs, targets=targets
-        )
+        return PassResult(losses=self.losses, sizes=self.sizes, correct=self.correct, outputs=outputs, targets=targets)
 
     def _read_back(self) -> None:
         for loss in torch.stack(self._losses).tolist() if self._losses else []:

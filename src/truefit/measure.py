@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.data import Dataset
 
 from truefit import loop, rng
-from truefit.data.augment import Pipeline
-from truefit.data.batches import Batches, DatasetBatches, IterableBatches, MemoryBatches, as_arrays, count_samples
+from truefit.data.batches import Batches, make_batches
+from truefit.data.collate import count_samples
 from truefit.data.imageset import ImageSet
-from truefit.data.plan import Plan
 from truefit.events import Observer, nobody
 from truefit.precision import Precision, Settings, device_of, resolve
 from truefit.predictor import Predictor, PredictorConfig
@@ -21,30 +19,6 @@ from truefit.runs.evaluation import Evaluation
 from truefit.tasks.single_label import SingleLabel
 
 USUAL_SIZE = (32, 32)
-
-
-def make_batches(
-    dataset: Dataset[Any] | ImageSet,
-    *,
-    batch_size: int,
-    pipeline: Pipeline,
-    device: torch.device,
-    workers: int,
-    role: str,
-    seed: int | None = None,
-    share_last: bool = False,
-) -> Batches:
-    """Batches of any data set; with a seed they are shuffled and augmented, for training."""
-    samples = count_samples(dataset, role)
-    if samples is None:
-        return IterableBatches(dataset, batch_size, device=device, share_last=share_last, seed=seed or 0)  # type: ignore[arg-type]
-    plan = Plan(samples=samples, batch_size=batch_size, seed=seed, share_last=share_last)
-    augment = seed is not None
-    if isinstance(dataset, ImageSet) and dataset.pixels is not None:
-        return MemoryBatches(
-            *as_arrays(dataset.pixels, dataset.labels), plan, pipeline, augment=augment, device=device
-        )
-    return DatasetBatches(dataset, plan, device=device, pipeline=pipeline, augment=augment, workers=workers)
 
 
 def measure(
@@ -65,7 +39,14 @@ def measure(
     """One pass, and the evaluation that follows from its outputs. `classes`: None names them 0, 1, 2..."""
     task = SingleLabel(len(classes) if classes is not None else None)
     result = loop.evaluate(
-        module, batches, task, split=split, epoch=epoch, precision=precision, keep_outputs=True, observe=observe
+        module,
+        batches,
+        task,
+        split=split,
+        epoch=epoch,
+        precision=precision,
+        keep_outputs=True,
+        observe=observe,
     )
     assert result.outputs is not None and result.targets is not None
     return Evaluation.from_logits(
@@ -97,10 +78,10 @@ def evaluate_predictor(
     batches = make_batches(
         dataset,
         batch_size=settings.evaluation_batch_size,
-        pipeline=predictor.config.pipeline,
         device=device_of(predictor.network),
-        workers=settings.workers,
         role=f"{split} set",
+        pipeline=predictor.config.pipeline,
+        workers=settings.workers,
     )
     return measure(
         predictor.module,
@@ -137,7 +118,10 @@ def evaluate(
     if isinstance(network, Predictor):
         return evaluate_predictor(network, dataset, split=split, observe=observe)
     settings: Settings = resolve(
-        device=str(device_of(network)), precision="float32", image_size=image_size_of(dataset), workers=workers
+        device=str(device_of(network)),
+        precision="float32",
+        image_size=image_size_of(dataset),
+        workers=workers,
     )
     if batch_size is not None:
         settings = Settings(**{**vars(settings), "evaluation_batch_size": batch_size})
@@ -165,5 +149,5 @@ def image_size_of(dataset: Any) -> tuple[int, int]:
         return USUAL_SIZE
     with rng.preserved():
         image = dataset[0][0]
-    shape = getattr(image, "shape", ())
-    return (int(shape[-2]), int(shape[-1])) if len(shape) == 3 else USUAL_SIZE
+    shape = tuple(getattr(image, "shape", ()))
+    return (shape[1], shape[2]) if len(shape) == 3 else USUAL_SIZE

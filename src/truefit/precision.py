@@ -30,9 +30,7 @@ class Settings:
     workers: int = 0
 
 
-def resolve(
-    *, device: str | None, precision: PrecisionName, image_size: tuple[int, int], workers: int = 0
-) -> Settings:
+def resolve(*, device: str | None, precision: PrecisionName, image_size: tuple[int, int], workers: int = 0) -> Settings:
     """Fixed rules, the same answer each time on one machine.
 
     "auto" precision is float32: it is exact, and on CPUs without bfloat16 units also the fastest.

@@ -62,7 +62,7 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions(Sequence[Prediction]):
-    """Results in the order of the images. probabilities: (n, K) float32. index: (n,) int64.
+    """Results in the order of the images. probabilities: (n, K) float32.
 
     unreadable: file -> reason, for files that could not be read; they have no row.
     """
@@ -71,11 +71,6 @@ class Predictions(Sequence[Prediction]):
     probabilities: np.ndarray
     paths: tuple[str | None, ...]
     unreadable: dict[str, str]
-
-    @property
-    def index(self) -> np.ndarray:
-        """The class of each row, (n,) int64."""
-        return self.probabilities.argmax(axis=1) if len(self.probabilities) else np.zeros(0, np.int64)
 
     def __len__(self) -> int:
         return len(self.probabilities)
@@ -135,7 +130,7 @@ class Predictor:
             torch.no_grad(),
             self.precision.autocast(),
         ):
-            for part in images.split(size):
+            for part in torch.split(images, size):
                 prepared = self.config.pipeline(part.to(device).permute(0, 2, 3, 1), None, None)
                 found.append(self.module(prepared).float().cpu())
         return torch.cat(found)
@@ -162,7 +157,10 @@ class Predictor:
         if batches:
             probabilities = self.logits(torch.stack(batches)).softmax(dim=1).numpy()
         return Predictions(
-            classes=self.config.classes, probabilities=probabilities, paths=tuple(paths), unreadable=unreadable
+            classes=self.config.classes,
+            probabilities=probabilities,
+            paths=tuple(paths),
+            unreadable=unreadable,
         )
 
     def _prepared(self, image: str | Path | Image.Image | np.ndarray | Tensor) -> Tensor:
@@ -189,7 +187,9 @@ class Predictor:
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
                 raise InputError(
-                    "this array is not an image", found=f"{image.dtype} {image.shape}", wanted="uint8 (H, W, 3)"
+                    "this array is not an image",
+                    found=f"{image.dtype} {image.shape}",
+                    wanted="uint8 (H, W, 3)",
                 )
             image = Image.fromarray(image)
         pixels = fit_image(read_image(image), config.image_size, config.resize)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from truefit.recipes.recipe import AugmentConfig
 
-
 NO_AUGMENTATION = AugmentConfig(flip=False, shift=0.0)
 
 
@@ -56,9 +55,7 @@ class Pipeline:
         return images if self.scale == 1 else images.div_(self.scale)
 
 
-def _shift_and_flip(
-    store: Tensor, rows: Tensor | None, how: AugmentConfig, generator: torch.Generator
-) -> Tensor:
+def _shift_and_flip(store: Tensor, rows: Tensor | None, how: AugmentConfig, generator: torch.Generator) -> Tensor:
     height, width = store.shape[1:3]
     samples = len(store) if rows is None else len(rows)
     limits = torch.tensor([round((how.shift or 0) * height), round((how.shift or 0) * width)])
@@ -70,9 +67,7 @@ def _shift_and_flip(
         x = torch.where(flips[:, None], width - 1 - x, x)
     if rows is None:
         rows = torch.arange(samples, device=store.device)
-    pixels = (rows[:, None, None] * height + y.to(store.device)[:, :, None]) * width + x.to(store.device)[
-        :, None, :
-    ]
+    pixels = (rows[:, None, None] * height + y.to(store.device)[:, :, None]) * width + x.to(store.device)[:, None, :]
     # One gather samples, shifts and mirrors: rows of C values from the flattened store.
     flat = store.reshape(-1, store.shape[3]).index_select(0, pixels.reshape(-1))
     return flat.view(samples, height, width, store.shape[3])

@@ -6,21 +6,20 @@ twice is the same, whatever the number of workers.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from truefit import rng
 from truefit.data.augment import Pipeline
+from truefit.data.collate import collate, count_samples, label_range_of
+from truefit.data.imageset import ImageSet
 from truefit.data.plan import Plan
-from truefit.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +143,10 @@ class DatasetBatches(_Planned):
     def epoch(self, epoch: int) -> Iterator[Batch]:
         seed = self.plan.seed or 0
         requests = [
-            (rng.key(seed, "fetch", epoch, step), rows.tolist())
-            for step, rows in enumerate(self.plan.batches(epoch))
+            (rng.key(seed, "fetch", epoch, step), rows.tolist()) for step, rows in enumerate(self.plan.batches(epoch))
         ]
         for step, (images, targets) in enumerate(self._fetched(requests)):
-            label_range = _label_range(targets)
+            label_range = label_range_of(targets)
             images = images.to(self.device, non_blocking=True)
             if self.pipeline is not None:
                 draw = rng.generator(seed, "augment", epoch, step) if self.augment else None
@@ -186,15 +184,20 @@ class IterableBatches:
         *,
         device: torch.device,
         share_last: bool,
-        seed: int = 0,
+        pipeline: Pipeline | None = None,
+        seed: int | None = None,
     ) -> None:
         self.dataset, self.batch_size, self.device = dataset, batch_size, device
-        self.share_last, self.seed = share_last, seed
+        self.share_last, self.pipeline, self.augment, self.seed = share_last, pipeline, seed is not None, seed or 0
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        for samples in self._cut(iter(self.dataset), epoch):
+        for step, samples in enumerate(self._cut(iter(self.dataset), epoch)):
             images, targets = collate(samples)
-            yield Batch(images.to(self.device), targets.to(self.device), _label_range(targets))
+            images = images.to(self.device)
+            if self.pipeline is not None:
+                draw = rng.generator(self.seed, "augment", epoch, step) if self.augment else None
+                images = self.pipeline(images.permute(0, 2, 3, 1), None, draw)
+            yield Batch(images, targets.to(self.device), label_range_of(targets))
 
     def _cut(self, samples: Iterator[Any], epoch: int) -> Iterator[list[Any]]:
         held: list[Any] = []
@@ -214,64 +217,6 @@ class IterableBatches:
 
     def indices(self, epoch: int, step: int) -> list[int] | None:
         return None
-
-
-def collate(samples: Sequence[Any]) -> tuple[Tensor, Tensor]:
-    """Stack (image tensor, label) pairs: images (N, ...), labels int64 (N,).
-
-    Labels may be ints, NumPy integers or 0-d integer tensors. Floating or vector targets are stacked as they
-    are, for losses that want them.
-    """
-    images, labels = [], []
-    for sample in samples:
-        try:
-            image, label = sample
-        except (TypeError, ValueError):
-            raise InputError(
-                "a data set must give (image, label) pairs",
-                found=f"a sample of type {type(sample).__name__}",
-                wanted="(image tensor, label)",
-            ) from None
-        if not isinstance(image, Tensor):
-            raise InputError(
-                "images must be tensors",
-                found=f"an image of type {type(image).__module__}.{type(image).__qualname__}",
-                wanted="torch.Tensor of shape (C, H, W)",
-                fix="give the data set a transform such as torchvision.transforms.v2: "
-                "Compose([ToImage(), ToDtype(torch.float32, scale=True)])",
-            )
-        images.append(image)
-        labels.append(label)
-    shapes = {tuple(image.shape) for image in images}
-    if len(shapes) > 1:
-        raise InputError(
-            "images of one batch differ in shape",
-            found=" and ".join(map(str, sorted(shapes)[:3])),
-            wanted="one shape",
-            fix="resize the images in the data set's transform",
-        )
-    return torch.stack(images), _targets(labels)
-
-
-def _targets(labels: list[Any]) -> Tensor:
-    try:
-        return torch.tensor([operator.index(label) for label in labels])
-    except (TypeError, ValueError, RuntimeError):
-        pass
-    tensors = [torch.as_tensor(label) for label in labels]
-    if any(tensor.is_floating_point() or tensor.ndim for tensor in tensors):
-        return torch.stack(tensors)
-    raise InputError(
-        "labels must be class indices",
-        found=f"a label of type {type(labels[0]).__name__}",
-        wanted="int, NumPy integer or 0-d integer tensor",
-    )
-
-
-def _label_range(targets: Tensor) -> tuple[int, int] | None:
-    if targets.ndim != 1 or targets.dtype != torch.int64:
-        return None
-    return int(targets.min()), int(targets.max())
 
 
 class _Fetch(Dataset[Any]):
@@ -309,29 +254,31 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def count_samples(dataset: Any, role: str) -> int | None:
-    """The length of a data set, None for an iterable one; raises InputError where it is empty."""
+def make_batches(
+    dataset: Dataset[Any],
+    *,
+    batch_size: int,
+    device: torch.device,
+    role: str,
+    pipeline: Pipeline | None = None,
+    seed: int | None = None,
+    share_last: bool = False,
+    workers: int = 0,
+) -> Batches:
+    """Batches of any data set. With a seed they are shuffled, and augmented where the pipeline says so.
+
+    pipeline: None scales an ImageSet's bytes to 0..1, and leaves the tensors of any other data set as they are.
+    role: how the data set is called in an error. Raises InputError where it is empty.
+    """
+    samples = count_samples(dataset, role)
     if isinstance(dataset, IterableDataset):
-        return None
-    if isinstance(dataset, DataLoader):
-        raise InputError(
-            f"the {role} is a DataLoader",
-            wanted="the data set itself",
-            fix="pass loader.dataset; truefit batches it",
-        )
-    try:
-        samples = len(dataset)
-    except TypeError:
-        raise InputError(
-            f"the {role} has no length",
-            found=f"{type(dataset).__module__}.{type(dataset).__qualname__}",
-            wanted="a map-style torch Dataset with __len__ and __getitem__, or an IterableDataset",
-        ) from None
-    if samples == 0:
-        raise InputError(f"the {role} is empty", found="0 samples", wanted="at least 1 sample")
-    return samples
-
-
-def as_arrays(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
-    """NumPy images (n, H, W, C) uint8 and labels (n,) int64 as tensors that share their memory."""
-    return torch.from_numpy(images), torch.from_numpy(labels)
+        return IterableBatches(dataset, batch_size, device=device, share_last=share_last, pipeline=pipeline, seed=seed)
+    assert samples is not None
+    plan = Plan(samples=samples, batch_size=batch_size, seed=seed, share_last=share_last)
+    augment = seed is not None
+    if isinstance(dataset, ImageSet):
+        pipeline = pipeline or Pipeline(scale=255.0)
+        if dataset.pixels is not None:
+            pixels, labels = torch.from_numpy(dataset.pixels), torch.from_numpy(dataset.labels)
+            return MemoryBatches(pixels, labels, plan, pipeline, augment=augment, device=device)
+    return DatasetBatches(dataset, plan, device=device, pipeline=pipeline, augment=augment, workers=workers)

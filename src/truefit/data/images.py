@@ -76,7 +76,7 @@ def read_image(source: Path | str | bytes | Image.Image) -> Image.Image:
     with _quiet_pillow():
         try:
             if isinstance(source, Image.Image):
-                return _upright_rgb(source)
+                return _upright_rgb(source.copy())
             content = source if isinstance(source, bytes) else _content(source)
             if not content:
                 raise UnreadableImage("the file is empty (0 bytes)")
@@ -184,9 +184,7 @@ def decode_files(
     return out, unreadable
 
 
-def _mapped(
-    work: Callable[[range], dict[int, str]], chunks: list[range], threads: int
-) -> Iterator[dict[int, str]]:
+def _mapped(work: Callable[[range], dict[int, str]], chunks: list[range], threads: int) -> Iterator[dict[int, str]]:
     """`map`, in a pool where there is more than one thread; after an error the rest is not run."""
     if threads == 1:
         yield from map(work, chunks)
@@ -220,9 +218,7 @@ def _content(path: Path | str) -> bytes:
 def _upright_rgb(image: Image.Image) -> Image.Image:
     width, height = image.size
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-        raise UnreadableImage(
-            f"decompression bomb: {width} x {height} is more than {Image.MAX_IMAGE_PIXELS:,} pixels"
-        )
+        raise UnreadableImage(f"decompression bomb: {width} x {height} is more than {Image.MAX_IMAGE_PIXELS:,} pixels")
     image.load()
     turn = _UPRIGHT.get(_orientation(image))
     image = _rgb(image)

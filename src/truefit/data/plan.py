@@ -45,4 +45,4 @@ class Plan:
             order = torch.arange(self.samples)
         else:
             order = torch.randperm(self.samples, generator=rng.generator(self.seed, "order", epoch))
-        return list(order.split(self.sizes))
+        return list(torch.split(order, self.sizes))

@@ -56,7 +56,7 @@ def hold_out(
             f"too few images to draw a {split} split",
             where=where,
             found=shorten(small),
-            wanted=f"at least {keep + 1} readable images of each class",
+            wanted=f"at least {keep + 1} images of each class",
             fix="add images to these classes, or lay the splits out yourself as train/, val/ and test/",
         )
     held = min(max(held, len(classes)), len(labels) - keep * len(classes))

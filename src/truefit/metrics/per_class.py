@@ -18,7 +18,11 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray
     counts = matrix(labels, predicted, probabilities.shape[1])
     rows = []
     for index in range(len(counts)):
-        hits, support, chosen = int(counts[index, index]), int(counts[index].sum()), int(counts[:, index].sum())
+        hits, support, chosen = (
+            int(counts[index, index]),
+            int(counts[index].sum()),
+            int(counts[:, index].sum()),
+        )
         rows.append(
             {
                 "support": support,

@@ -58,7 +58,8 @@ class ConvNet(nn.Module):
         x = self.batchnorm4(self.pool4(F.relu(self.conv4(x))))
         x = self.batchnorm5(F.relu(self.conv5(x)))
         x = self.batchnorm6(self.pool6(F.relu(self.conv6(x))))
-        return self.pool7(self.conv7(x)).flatten(1)
+        logits: Tensor = self.pool7(self.conv7(x)).flatten(1)
+        return logits
 
 
 def names() -> list[str]:

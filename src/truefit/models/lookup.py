@@ -15,9 +15,11 @@ from truefit.errors import InputError, nearest
 
 @cache
 def _families() -> list[ModuleType]:
-    found = [info.name for info in pkgutil.iter_modules(truefit.models.__path__) if info.name != "lookup"]
+    names = [info.name for info in pkgutil.iter_modules(truefit.models.__path__) if info.name != "lookup"]
     # ConvNet first: it is asked for most, and costs no import.
-    return [importlib.import_module(f"truefit.models.{name}") for name in sorted(found, key=lambda n: (n != "convnet", n))]
+    names.sort(key=lambda name: (name != "convnet", name))
+    modules = [importlib.import_module(f"truefit.models.{name}") for name in names]
+    return [module for module in modules if hasattr(module, "build")]
 
 
 def model_names() -> list[str]:

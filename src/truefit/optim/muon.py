@@ -30,10 +30,8 @@ class Muon(torch.optim.Optimizer):
         self._step_supports_amp_scaling = True
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Step once; does nothing where the tensor `found_inf`, set on this object, is not 0."""
-        if closure is not None:
-            raise TypeError("Muon takes no closure")
         found_inf: Tensor | None = getattr(self, "found_inf", None)
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -65,7 +63,8 @@ class Muon(torch.optim.Optimizer):
         direction = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
         matrix = direction.flatten(1)
         scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-        return orthogonalised(matrix).view_as(direction) * scale
+        update: Tensor = orthogonalised(matrix).view_as(direction) * scale
+        return update
 
     def _adam(self, parameter: Tensor, gradient: Tensor) -> Tensor:
         state = self.state[parameter]
@@ -83,7 +82,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     """Nearly the orthogonal factor of the matrix: singular values end between about 0.7 and 1.2."""
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    x = wide / (wide.norm() + 1e-7)
+    x: Tensor = wide / (wide.norm() + 1e-7)
     for _ in range(steps):
         gram = x @ x.T
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x

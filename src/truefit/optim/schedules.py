@@ -76,7 +76,12 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on from here."""
-        return {"done": self.done, "plateau_factor": self.plateau_factor, "best": self.best, "waited": self.waited}
+        return {
+            "done": self.done,
+            "plateau_factor": self.plateau_factor,
+            "best": self.best,
+            "waited": self.waited,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""

@@ -25,7 +25,12 @@ class GradientStep:
     """
 
     def __init__(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer, *, clip_norm: float | None, precision: Precision
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        clip_norm: float | None,
+        precision: Precision,
     ) -> None:
         self.optimizer, self.clip_norm, self.scaler = optimizer, clip_norm, precision.scaler
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]

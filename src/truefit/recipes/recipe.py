@@ -37,7 +37,12 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         require(self.lr is None or 0 < self.lr < float("inf"), "lr", self.lr, "a number above 0", "--lr 1e-3")
         require(0 <= self.weight_decay < 1, "optimizer.weight_decay", self.weight_decay, "from 0 to below 1")
-        require(all(0 <= b < 1 for b in self.betas), "optimizer.betas", self.betas, "two numbers from 0 to below 1")
+        require(
+            all(0 <= b < 1 for b in self.betas),
+            "optimizer.betas",
+            self.betas,
+            "two numbers from 0 to below 1",
+        )
         require(self.eps > 0, "optimizer.eps", self.eps, "a number above 0")
         require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "from 0 to below 1")
 
@@ -93,8 +98,8 @@ class AugmentConfig:
     """Random changes of training images; fractions of the image's side or of the pixel range.
 
     flip: mirror left-right with probability 1/2; None leaves it to the data (digits must not be mirrored).
-    shift: largest shift in each direction (0..0.5), the border reflected; None is 0.125. cutout: side of a square set to the
-    mean colour (0..1). brightness, contrast: largest relative change (0..1).
+    shift: largest shift in each direction (0..0.5), the border reflected; None is 0.125. cutout: side of a
+    square set to the mean colour (0..1). brightness, contrast: largest relative change (0..1).
     """
 
     flip: bool | None = None
@@ -104,7 +109,12 @@ class AugmentConfig:
     contrast: float = 0.0
 
     def __post_init__(self) -> None:
-        require(self.shift is None or 0 <= self.shift <= 0.5, "augment.shift", self.shift, "a fraction from 0 to 0.5")
+        require(
+            self.shift is None or 0 <= self.shift <= 0.5,
+            "augment.shift",
+            self.shift,
+            "a fraction from 0 to 0.5",
+        )
         for name in ("cutout", "brightness", "contrast"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"augment.{name}", value, "a fraction from 0 to 1")
@@ -155,7 +165,10 @@ class Recipe:
             )
         require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "a number above 0")
         require(
-            self.early_stopping is None or self.early_stopping >= 1, "early_stopping", self.early_stopping, "at least 1"
+            self.early_stopping is None or self.early_stopping >= 1,
+            "early_stopping",
+            self.early_stopping,
+            "at least 1",
         )
 
     @property

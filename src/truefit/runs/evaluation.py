@@ -113,7 +113,9 @@ class Evaluation:
         """Such as `98.3 %  [97.0, 99.1]  n = 360 (test)`."""
         low, high = self.interval
         where = ", ".join(filter(None, [self.split, self.label_of_selection]))
-        return f"{self.accuracy:.1%}  [{100 * low:.1f}, {100 * high:.1f}]  n = {self.n:,} ({where})".replace("%", " %", 1)
+        return f"{self.accuracy:.1%}  [{100 * low:.1f}, {100 * high:.1f}]  n = {self.n:,} ({where})".replace(
+            "%", " %", 1
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The figures, as they stand in evaluation.json."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from truefit.errors import InputError
+from truefit.errors import InputError, shorten
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.files import append_line, read_json, read_lines, read_tensors, write_json, write_tensors
 
@@ -25,32 +25,50 @@ class RunFolder:
 
     path: Path
 
-    @classmethod
-    def create(cls, path: str | Path, *, overwrite: bool = False) -> RunFolder:
-        """An empty folder for a new run. InputError where it can't be written or holds something.
+    @staticmethod
+    def check_new(path: str | Path, *, overwrite: bool = False) -> None:
+        """Raise InputError where `create` would: the folder holds something, or can't be written.
 
-        overwrite: a folder that holds a run is emptied first; one that holds anything else never is.
+        overwrite: a folder that holds a run may be replaced; one that holds anything else never is.
         """
         path = Path(path)
+        is_run = (path / "config.json").is_file()
+        if path.exists() and not path.is_dir():
+            raise InputError("the output folder is a file", where=path, fix="name another --out")
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                if not (overwrite and (path / "config.json").is_file()):
-                    raise InputError(
-                        "the output folder is not empty",
-                        where=path,
-                        found=", ".join(sorted(p.name for p in path.iterdir())[:5]) if path.is_dir() else "a file",
-                        wanted="a new or empty folder",
-                        fix="name another --out"
-                        + (", or say --overwrite to replace this run" if (path / "config.json").is_file() else ""),
-                    )
+            content = sorted(p.name for p in path.iterdir()) if path.exists() else []
+        except OSError as error:
+            raise InputError("the output folder can't be read", where=path, found=error.strerror) from None
+        if content and not (overwrite and is_run):
+            raise InputError(
+                "the output folder is not empty",
+                where=path,
+                found=shorten(content, 5),
+                wanted="a new or empty folder",
+                fix="name another --out" + (", or say --overwrite to replace this run" if is_run else ""),
+            )
+        standing = next(place for place in (path, *path.absolute().parents) if place.exists())
+        if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
+            raise InputError(
+                "the output folder can't be written",
+                where=path,
+                found=f"no right to write in {standing}",
+                fix="name another --out",
+            )
+
+    @classmethod
+    def create(cls, path: str | Path, *, overwrite: bool = False) -> RunFolder:
+        """An empty folder for a new run; raises what `check_new` raises."""
+        path = Path(path)
+        cls.check_new(path, overwrite=overwrite)
+        try:
+            if path.exists():
                 shutil.rmtree(path)
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True)
         except OSError as error:
             raise InputError(
                 "the output folder can't be written", where=path, found=error, fix="name another --out"
             ) from error
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise InputError("the output folder can't be written", where=path, fix="name another --out")
         return cls(path)
 
     @classmethod
@@ -130,7 +148,10 @@ class RunFolder:
 
     def looks(self, split: str) -> int:
         """How often this run has looked at a split so far, from the evaluations that stand in the folder."""
-        files = [self.path / "evaluation.json", *sorted((self.path / "evaluations").glob("*/evaluation.json"))]
+        files = [
+            self.path / "evaluation.json",
+            *sorted((self.path / "evaluations").glob("*/evaluation.json")),
+        ]
         found = 0
         for file in files:
             if file.is_file():
@@ -146,4 +167,3 @@ def next_run(parent: Path, name: str) -> Path:
     while (parent / f"{name}-{number}").exists():
         number += 1
     return parent / f"{name}-{number}"
-

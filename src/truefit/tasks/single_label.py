@@ -17,7 +17,11 @@ class SingleLabel:
     """
 
     def __init__(
-        self, classes: int | None = None, *, label_smoothing: float = 0.0, class_weights: tuple[float, ...] | None = None
+        self,
+        classes: int | None = None,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: tuple[float, ...] | None = None,
     ) -> None:
         self.classes, self.label_smoothing = classes, label_smoothing
         self.weights = None if class_weights is None else torch.tensor(class_weights)

@@ -50,9 +50,7 @@ class Options:
                 wanted="at least 1 pixel",
             )
         if self.resize not in ("crop", "stretch"):
-            raise InputError(
-                "resize is unknown", where="--resize", found=self.resize, wanted="crop or stretch"
-            )
+            raise InputError("resize is unknown", where="--resize", found=self.resize, wanted="crop or stretch")
 
     @property
     def fraction(self) -> float:
@@ -135,6 +133,4 @@ def from_arrays(
 
 def drawn_note(held: ImageSet, source: str, split_seed: int) -> str:
     """The note that a split was drawn and not given."""
-    return (
-        f"{held.split}: {len(held)} images drawn from {source}, stratified by class (split seed {split_seed})"
-    )
+    return f"{held.split}: {len(held)} images drawn from {source}, stratified by class (split seed {split_seed})"

@@ -1,7 +1,7 @@
 """Images in folders: which files belong to which class and split?
 
 Two layouts are known: `train/` with `val/` and/or `test/`, each with a folder a class; or the class folders
-alone. Class folders are searched in depth. What is hidden (.git, .ipynb_checkpoints, __MACOSX) is passed over.
+alone. Class folders are searched in depth. Hidden ones (.git, .ipynb_checkpoints, __MACOSX) are passed over.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -42,9 +42,10 @@ class Files:
 
     paths: tuple[str, ...]
     labels: Labels
-    ignored: tuple[str, ...] = field(default=())
+    ignored: tuple[str, ...] = ()
 
     def subset(self, indices: Labels) -> Files:
+        """The images at `indices`; `ignored` stays behind, to be counted once."""
         return Files(paths=tuple(self.paths[row] for row in indices), labels=self.labels[indices])
 
 
@@ -65,9 +66,7 @@ def load(folder: Path, options: Options) -> Data:
     if "train" in layout:
         beside = [name for name in visible_folders(folder) if folder / name not in layout.values()]
         if beside:
-            notes.append(
-                f"ignored beside {layout['train'].name}/: {shorten(beside)} (not the name of a split)"
-            )
+            notes.append(f"ignored beside {layout['train'].name}/: {shorten(beside)} (not the name of a split)")
     if "train" in layout and len(layout) > 1:
         classes, parts = _given_splits(layout, options, notes)
     else:
@@ -244,7 +243,10 @@ def _given_splits(
     if "validation" not in layout and options.fraction > 0:
         train = parts.pop("train")
         kept, held = _draw(layout["train"], train.labels, options.fraction, classes, "validation", options)
-        drawn = {"train": train.subset(kept), "validation": train.subset(held)}
+        drawn = {
+            "train": replace(train.subset(kept), ignored=train.ignored),
+            "validation": train.subset(held),
+        }
         parts = {**drawn, **parts}
     elif "validation" in layout and options.val_fraction == 0:
         del parts["validation"]
@@ -274,8 +276,7 @@ def _drawn_splits(folder: Path, options: Options) -> tuple[tuple[str, ...], dict
         kept, held = _draw(folder, everything.labels[rest], share, classes, "validation", options)
         parts = {"train": everything.subset(rest[kept]), "validation": everything.subset(rest[held])}
     parts["test"] = everything.subset(test)
-    first = parts["train"]
-    parts["train"] = Files(paths=first.paths, labels=first.labels, ignored=everything.ignored)
+    parts["train"] = replace(parts["train"], ignored=everything.ignored)
     return classes, parts
 
 
@@ -289,9 +290,7 @@ def _draw(
     keep: int = 1,
 ) -> tuple[Labels, Labels]:
     held = round(fraction * len(labels))
-    return hold_out(
-        labels, held, classes=classes, split=split, split_seed=options.split_seed, keep=keep, where=folder
-    )
+    return hold_out(labels, held, classes=classes, split=split, split_seed=options.split_seed, keep=keep, where=folder)
 
 
 def _classes_of(folder: Path) -> tuple[str, ...]:
@@ -325,9 +324,7 @@ def _check_same_classes(folder: Path, classes: tuple[str, ...]) -> None:
     missing = [name for name in classes if name not in names]
     extra = [name for name in names if name not in classes]
     if missing or extra:
-        differences = [f"without {shorten(missing)}"] * bool(missing) + [f"with {shorten(extra)}"] * bool(
-            extra
-        )
+        differences = [f"without {shorten(missing)}"] * bool(missing) + [f"with {shorten(extra)}"] * bool(extra)
         raise InputError(
             f"{folder.name}/ has other classes than train/",
             where=folder,
@@ -354,8 +351,7 @@ def _refuse_unreadable(folder: Path, unreadable: list[str], total: int, options:
         where=folder,
         found=shorten(unreadable),
         wanted="whole JPEG, PNG, WebP, BMP or GIF files",
-        fix="repair or remove them"
-        + ("" if options.skip_unreadable else ", or leave them out with --skip-unreadable"),
+        fix="repair or remove them" + ("" if options.skip_unreadable else ", or leave them out with --skip-unreadable"),
     )
 
 

@@ -45,9 +45,7 @@ def load(name: str, options: Options) -> Data:
     root = cache_folder(options.root)
     train, test = _fetch(name, kind, root)
     classes = _DIGITS if name in ("mnist", "svhn") else tuple(train.classes)
-    return from_arrays(
-        name, options, classes=classes, train=_arrays(train), test=_arrays(test), mirror=name in _MIRROR
-    )
+    return from_arrays(name, options, classes=classes, train=_arrays(train), test=_arrays(test), mirror=name in _MIRROR)
 
 
 def cache_folder(root: Path | None = None) -> Path:
@@ -83,7 +81,7 @@ def _not_available(name: str, kind: Any, root: Path, error: Exception) -> InputE
         found=f"{type(error).__name__}: {' '.join(str(error).split())}",
         wanted="a connection to that host, or its files already in the folder",
         fix=f"fetch {', '.join(file.name for file, _, _ in files)} from {url.rpartition('/')[0]}/ by hand "
-        f"and put them into {files[0][0].parent}, or set TRUEFIT_DATA to a folder that is laid out like {root}",
+        f"and put them into {files[0][0].parent}, or set TRUEFIT_DATA to a folder that is laid out like it",
     )
 
 
@@ -99,19 +97,14 @@ def _downloads(kind: Any, root: Path) -> list[tuple[Path, str, str]]:
 
 
 def _remove_damaged(kind: Any, root: Path) -> None:
-    """Delete downloads that are not whole, and unpacked idx files (MNIST), which torchvision trusts."""
+    """Delete downloads that are not whole, and unpacked idx files, which torchvision trusts."""
     from torchvision.datasets.utils import check_integrity
 
     for file, md5, _ in _downloads(kind, root):
         if file.exists() and not check_integrity(file, md5):
             file.unlink()
         unpacked = file.with_suffix("")
-        if (
-            file.suffix == ".gz"
-            and hasattr(kind, "resources")
-            and unpacked.exists()
-            and not _whole_idx(unpacked)
-        ):
+        if hasattr(kind, "resources") and unpacked.exists() and not _whole_idx(unpacked):
             unpacked.unlink()
 
 

@@ -1,0 +1,67 @@
+"""The command `truefit`: finds the subcommand, runs it, and turns errors into exit codes.
+
+To add a command: a file here with `main(arguments) -> exit code`, and its line in COMMANDS.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from truefit.errors import TruefitError, nearest
+
+COMMANDS = {
+    "train": "train a classifier on a data set or a folder of images",
+    "evaluate": "measure a run, on its own data or on another folder",
+    "predict": "classify images with a run",
+}
+
+EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `truefit ARGUMENTS` and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        import truefit
+
+        print(f"truefit {truefit.__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        what = "option" if words[0].startswith("-") else "command"
+        print(f'error: unknown {what} "{words[0]}"\n  fix:    {nearest(words[0], COMMANDS)}', file=sys.stderr)
+        return 2
+    try:
+        code: int = importlib.import_module(f"truefit.commands.{words[0]}").main(words[1:])
+        return code
+    except TruefitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has gone; python would complain once more when closing stdout.
+        sys.stderr.close()
+        return 1
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: truefit COMMAND [...]",
+            "",
+            "Trains, validates and measures image classifiers in PyTorch.",
+            "",
+            *lines,
+            "",
+            "truefit COMMAND --help tells more; truefit --version prints the version.",
+            EXIT_CODES,
+        ]
+    )

@@ -1,0 +1,66 @@
+"""`truefit evaluate RUN [DATA]`: measure a run once more, on its own data or on another folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateCommand:
+    """Measure a run. The result goes to RUN/evaluations/NAME, never over an earlier one."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A folder that truefit train wrote."""
+    data: Annotated[str | None, tyro.conf.Positional] = None
+    """A folder of class folders, or with train/, val/, test/. By default the run's own data."""
+    split: Literal["train", "validation", "test"] | None = None
+    """By default the split that the run itself was measured on; of another folder test, else validation."""
+    name: str | None = None
+    """Name of the folder under RUN/evaluations. By default the data's name and the split."""
+    model: str | None = None
+    """package.module:callable that makes the network, where the run's is not one of truefit's own."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    skip_unreadable: bool = False
+    """Leave unreadable images out and count them, instead of stopping."""
+    json: bool = False
+    """Print one machine-readable line on stdout; everything else goes to stderr."""
+    quiet: bool = False
+    """Print nothing but errors and the line of --json."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse, measure, report."""
+    command = tyro.cli(EvaluateCommand, prog="truefit evaluate", args=list(arguments))
+
+    from truefit.commands.output import figure_line, figures, human_stream, print_json
+    from truefit.commands.supplied import supplied_network
+    from truefit.events import nobody
+    from truefit.loading import evaluate_run, load
+    from truefit.progress import Bar
+
+    run = load(command.run, network=supplied_network(command.model), device=command.device)
+    bar = Bar()
+    try:
+        evaluation, place = evaluate_run(
+            run,
+            command.data,
+            split=command.split,
+            name=command.name,
+            skip_unreadable=command.skip_unreadable,
+            observe=nobody if command.quiet else bar,
+        )
+    finally:
+        bar.close()
+    if not command.quiet:
+        stream = human_stream(command.json)
+        print(figure_line(evaluation), file=stream)
+        print(f"  looks at {evaluation.split} so far: {evaluation.looks}; written to {place}", file=stream)
+    if command.json:
+        print_json({"run": str(command.run), "folder": str(place), "evaluation": figures(evaluation)})
+    return 0

@@ -1,0 +1,75 @@
+"""What the commands print: for people, and one line for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, TextIO
+
+from truefit.runs.evaluation import Evaluation
+
+
+def human_stream(as_json: bool) -> TextIO:
+    """Where text for people goes: stdout, but for `--json`, which has stdout for itself."""
+    return sys.stderr if as_json else sys.stdout
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One line on stdout."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def print_epochs(history: list[dict[str, Any]], chosen: int | None, stream: TextIO) -> None:
+    """A table with a row for each epoch; the chosen one is marked."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    names = [
+        "epoch",
+        "training loss",
+        "running accuracy",
+        "validation loss",
+        "validation accuracy",
+        "seconds",
+    ]
+    for name in names:
+        table.add_column(name, justify="right")
+    for record in history:
+        validation = record["validation_accuracy"]
+        cells = [
+            ("* " if record["epoch"] == chosen else "") + str(record["epoch"]),
+            f"{record['training_loss']:.4f}",
+            f"{record['running_accuracy']:.1%}",
+            "" if validation is None else f"{record['validation_loss']:.4f}",
+            "" if validation is None else f"{validation:.1%}",
+            f"{record['seconds']:.1f}",
+        ]
+        table.add_row(*cells)
+    Console(file=stream, highlight=False).print(table)
+
+
+def figure_line(evaluation: Evaluation) -> str:
+    """The figure, and what it belongs to: `98.3 %  [97.0, 99.1]  n = 360 (test)`."""
+    extra = [f"weights: {evaluation.weights}"]
+    if evaluation.averaging == "flip":
+        extra.append("averaged over each image and its mirror image")
+    return f"{evaluation}\n  95 % Wilson interval; {'; '.join(extra)}"
+
+
+def figures(evaluation: Evaluation) -> dict[str, Any]:
+    """The figures of an evaluation for the machine-readable line."""
+    names = (
+        "split",
+        "selected_on",
+        "weights",
+        "averaging",
+        "n",
+        "correct",
+        "accuracy",
+        "interval",
+        "loss",
+        "looks",
+    )
+    whole = evaluation.to_json()
+    return {name: whole[name] for name in names}

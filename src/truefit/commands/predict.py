@@ -1,0 +1,67 @@
+"""`truefit predict RUN IMAGE_OR_FOLDER...`: classify images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+CHUNK = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictCommand:
+    """Classify images: a line each with file, class and probability. Exit code 1 where none can be read."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A folder that truefit train wrote."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Image files, or folders that are searched for them."""
+    model: str | None = None
+    """package.module:callable that makes the network, where the run's is not one of truefit's own."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    json: bool = False
+    """Print one machine-readable line on stdout instead of the table."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse, classify, print."""
+    command = tyro.cli(PredictCommand, prog="truefit predict", args=list(arguments))
+
+    from truefit.commands.output import print_json
+    from truefit.commands.supplied import supplied_network
+    from truefit.data.lookup import list_images
+    from truefit.errors import InputError
+    from truefit.loading import load
+
+    if not command.images:
+        raise InputError("no image is named", fix="truefit predict RUN IMAGE_OR_FOLDER...")
+    files = [file for place in command.images for file in list_images(place)]
+    run = load(command.run, network=supplied_network(command.model), device=command.device)
+    found: list[dict[str, Any]] = []
+    unreadable: dict[str, str] = {}
+    for start in range(0, len(files), CHUNK):
+        predictions = run.predict(files[start : start + CHUNK])
+        unreadable |= predictions.unreadable
+        for prediction in predictions:
+            if command.json:
+                found.append(
+                    {
+                        "path": prediction.path,
+                        "predicted": prediction.predicted,
+                        "probability": prediction.probability,
+                        "probabilities": prediction.probabilities,
+                    }
+                )
+            else:
+                print(f"{prediction.path}\t{prediction.predicted}\t{prediction.probability:.3f}")
+    for path, reason in unreadable.items():
+        print(f"unreadable: {path}: {reason}", file=sys.stderr)
+    if command.json:
+        print_json({"run": str(command.run), "predictions": found, "unreadable": unreadable})
+    return 1 if len(unreadable) == len(files) else 0

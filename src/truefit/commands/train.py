@@ -1,0 +1,240 @@
+"""`truefit train [DATA]`: from images to a run folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+import yaml
+
+from truefit.config import from_plain, require, to_plain
+from truefit.errors import InputError
+from truefit.recipes.lookup import find_recipe
+from truefit.recipes.recipe import OptimizerName, Recipe, ScheduleName
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """All that decides a run. `--print-config` prints it as YAML, `--config` reads it."""
+
+    data: Annotated[str, tyro.conf.Positional] = "digits"
+    """digits, cifar10, cifar100, mnist, fashion-mnist, svhn, or a folder: with train/ and val/ and/or test/, or of
+    class folders."""
+    model: str = "convnet"
+    """convnet, or a model of torchvision such as resnet18."""
+    seed: int = 0
+    """Decides initial weights, order and augmentation."""
+    split_seed: int = 0
+    """Decides how data without splits is split, and nothing else."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    image_size: int | None = None
+    """Side in pixels that images are resized to; by default their own where they are equal, else the model's usual."""
+    resize: Literal["crop", "stretch"] = "crop"
+    """crop: the shorter side fits, the centre is kept. stretch: both sides fit."""
+    val_fraction: float | None = None
+    """Part of train that becomes validation where there is none (0.1); 0 trains on all and keeps the last weights."""
+    skip_unreadable: bool = False
+    """Leave unreadable images out and count them, instead of stopping."""
+    workers: int = 0
+    """Processes that read images which do not fit in memory."""
+    measure_training: bool = False
+    """Measure the accuracy on the training set after each epoch."""
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=lambda: find_recipe("standard"))
+
+    def __post_init__(self) -> None:
+        require(self.image_size is None or self.image_size >= 1, "image_size", self.image_size, "at least 1")
+        require(self.workers >= 0, "workers", self.workers, "at least 0")
+        require(self.seed >= 0, "seed", self.seed, "at least 0")
+        require(self.split_seed >= 0, "split_seed", self.split_seed, "at least 0")
+        fraction = self.val_fraction
+        require(fraction is None or 0 <= fraction < 1, "val_fraction", fraction, "a fraction from 0 to below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCommand:
+    """Train a classifier, choose the best epoch on validation, and measure it once on test."""
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    out: Path | None = None
+    """Folder for the run: new or empty. By default runs/DATA-MODEL-1, -2, ..."""
+    lr: float | None = None
+    """Short for --optimizer.lr."""
+    optimizer_name: Annotated[OptimizerName | None, tyro.conf.arg(name="optimizer")] = None
+    """Short for --optimizer.name; with its own usual learning rate unless --lr says otherwise."""
+    schedule_name: Annotated[ScheduleName | None, tyro.conf.arg(name="schedule")] = None
+    """Short for --schedule.name."""
+    recipe_name: Annotated[str | None, tyro.conf.arg(name="recipe")] = None
+    """Where to start from: the name of a recipe (standard). Other options change it."""
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """A YAML file as --print-config prints it. Other options change it."""
+    print_config: bool = False
+    """Print the settings as YAML and end."""
+    dry_run: bool = False
+    """Find all bad input, take one step, evaluate, save, remove it all again, and end."""
+    overwrite: bool = False
+    """Replace the run in --out."""
+    json: bool = False
+    """Print one machine-readable line on stdout at the end; everything else goes to stderr."""
+    quiet: bool = False
+    """Print nothing but errors and the line of --json."""
+
+    def resolved(self) -> TrainConfig:
+        """The settings, the short options put in their places."""
+        optimizer, schedule = self.config.recipe.optimizer, self.config.recipe.schedule
+        if self.optimizer_name is not None and self.optimizer_name != optimizer.name:
+            optimizer = replace(optimizer, name=self.optimizer_name, lr=None)
+        if self.lr is not None:
+            optimizer = replace(optimizer, lr=self.lr)
+        if self.schedule_name is not None:
+            schedule = replace(schedule, name=self.schedule_name)
+        return replace(self.config, recipe=replace(self.config.recipe, optimizer=optimizer, schedule=schedule))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse, train, report."""
+    command = parse(arguments)
+    config = command.resolved()
+    if command.print_config:
+        print(yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True), end="")
+        return 0
+    return _run(command, config)
+
+
+def parse(arguments: Sequence[str]) -> TrainCommand:
+    """The command from its words. `--recipe` and `--config` set the defaults that the other options change."""
+    given = {"--recipe": _value(arguments, "--recipe"), "--config": _value(arguments, "--config")}
+    recipe = find_recipe(given["--recipe"] or "standard")
+    config = TrainConfig(recipe=recipe)
+    if given["--config"] is not None:
+        if given["--recipe"] is not None:
+            raise InputError("--config and --recipe both say where to start from", fix="leave one of them out")
+        config = _read_config(Path(given["--config"]), config)
+    return tyro.cli(
+        TrainCommand,
+        prog="truefit train",
+        args=list(arguments),
+        default=TrainCommand(config=config),
+        config=(tyro.conf.OmitSubcommandPrefixes,),
+    )
+
+
+def _value(arguments: Sequence[str], option: str) -> str | None:
+    """What follows `--option` or `--option=`, the last one where there are several."""
+    found = None
+    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if word == option:
+            found = following
+        elif word.startswith(option + "="):
+            found = word[len(option) + 1 :]
+    return found
+
+
+def _read_config(path: Path, base: TrainConfig) -> TrainConfig:
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError("the config file can't be read", where=path, found=error, wanted="YAML") from error
+    if isinstance(plain, dict) and isinstance(plain.get("recipe"), str):
+        plain["recipe"] = to_plain(find_recipe(plain["recipe"]))
+    return from_plain(TrainConfig, plain if plain is not None else {}, where="", base=base)
+
+
+def _run(command: TrainCommand, config: TrainConfig) -> int:
+    # Everything that needs torch is imported here, so that --help and --print-config are quick.
+    from truefit.commands.output import figure_line, figures, human_stream, print_epochs, print_json
+    from truefit.data.lookup import load_data
+    from truefit.events import Note
+    from truefit.models.lookup import image_sizes
+    from truefit.progress import Bar, Lines
+    from truefit.runs.folder import RunFolder, next_run
+    from truefit.trainer import Trainer
+
+    stream = human_stream(command.json)
+    bar, lines = Bar(), Lines(stream)
+    device = None if config.device == "auto" else config.device
+    trainer = Trainer(
+        config.model,
+        config.recipe,
+        seed=config.seed,
+        device=device,
+        workers=config.workers,
+        measure_training=config.measure_training,
+        observers=[] if command.quiet else [bar, lines],
+    )
+    if command.out is not None:
+        RunFolder.check_new(command.out, overwrite=command.overwrite)
+    data = load_data(
+        config.data,
+        image_size=config.image_size,
+        resize=config.resize,
+        val_fraction=config.val_fraction,
+        split_seed=config.split_seed,
+        skip_unreadable=config.skip_unreadable,
+        default_image_size=image_sizes(config.model)[1],
+    )
+    for note in data.notes:
+        trainer.notify(Note(text=note))
+    out = command.out or next_run(Path("runs"), f"{data.name}-{config.model}")
+    try:
+        if command.dry_run:
+            return _dry_run(trainer, data, out, command, lines)
+        run = trainer.fit(data, out=out, overwrite=command.overwrite)
+    finally:
+        bar.close()
+    if not command.quiet:
+        best = run.evaluation.weights if run.evaluation is not None else None
+        chosen = next((r["epoch"] for r in run.history if best == f"best (epoch {r['epoch']})"), None)
+        print_epochs(run.history, chosen, stream)
+        if run.evaluation is not None:
+            print(figure_line(run.evaluation), file=stream)
+        print(f"  run: {out}", file=stream)
+    if command.json:
+        evaluation = figures(run.evaluation) if run.evaluation is not None else None
+        seconds = sum(record["seconds"] for record in run.history)
+        print_json(
+            {
+                "run": str(out),
+                "epochs": len(run.history),
+                "seconds": round(seconds, 2),
+                "evaluation": evaluation,
+            }
+        )
+    return 0
+
+
+def _dry_run(trainer: Any, data: Any, out: Path, command: TrainCommand, lines: Any) -> int:
+    from truefit.commands.output import print_json
+    from truefit.data.imageset import ImageSet
+    from truefit.runs.folder import RunFolder
+
+    def few(images: ImageSet, count: int) -> ImageSet:
+        step = max(1, len(images) // count)
+        return images.subset(range(0, len(images), step)[:count])
+
+    recipe = trainer.recipe
+    trainer.recipe = replace(recipe, epochs=1, early_stopping=None)
+    small = replace(
+        data,
+        train=few(data.train, recipe.batch_size),
+        validation=few(data.validation, 64) if data.validation is not None else None,
+        test=few(data.test, 64) if data.test is not None else None,
+    )
+    RunFolder.check_new(out, overwrite=command.overwrite)
+    parent = next(place for place in out.absolute().parents if place.is_dir())
+    with tempfile.TemporaryDirectory(prefix=".truefit-dry-run-", dir=parent) as place:
+        observers, trainer.observers = trainer.observers, []
+        trainer.fit(small, out=Path(place) / "run")
+        trainer.observers = observers
+    sizes = {part.split: len(part) for part in data.splits}
+    if not command.quiet:
+        lines.say(
+            f"dry run: all is well ({', '.join(f'{n:,} {split}' for split, n in sizes.items())}); nothing was kept"
+        )
+    if command.json:
+        print_json({"dry_run": True, "samples": sizes})
+    return 0
