@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from truefit.loading import load as load
     from truefit.measure import evaluate as evaluate
     from truefit.models.convnet import ConvNet as ConvNet
+    from truefit.plots import plot as plot
     from truefit.predictor import Predictor as Predictor
     from truefit.recipes.lookup import find_recipe as find_recipe
     from truefit.recipes.recipe import Recipe as Recipe
@@ -52,6 +53,7 @@ _WHERE = {
     "find_recipe": "recipes.lookup",
     "load": "loading",
     "load_data": "data.lookup",
+    "plot": "plots",
     "train": "functions",
     "validate": "functions",
 }

@@ -18,9 +18,7 @@ from truefit.data.lookup import list_images, load_data, load_images
 from truefit.errors import InputError
 
 
-def fill(
-    folder: Path, classes: Sequence[str] = ("cat", "dog"), n: int = 10, size: tuple[int, int] = (8, 8)
-) -> Path:
+def fill(folder: Path, classes: Sequence[str] = ("cat", "dog"), n: int = 10, size: tuple[int, int] = (8, 8)) -> Path:
     """n PNG files for each class; the red channel tells the class, the green one the number."""
     for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -53,9 +51,7 @@ def test_class_folders_are_split_80_10_10(tmp_path: Path) -> None:
     for part in data.splits:
         assert [label for label, _ in numbers(part)] == part.labels.tolist()
         assert part.paths is not None
-        assert [Path(path).parent.name for path in part.paths] == [
-            data.classes[label] for label in part.labels
-        ]
+        assert [Path(path).parent.name for path in part.paths] == [data.classes[label] for label in part.labels]
     assert sum("split seed 0" in note for note in data.notes) == 2
 
 
@@ -164,6 +160,10 @@ def test_differing_sizes_are_brought_to_the_default_and_said(tmp_path: Path, odd
     assert sum("16 x 16" in note for note in data.notes) == 1
 
 
+def test_large_images_are_brought_to_the_default(tmp_path: Path) -> None:
+    assert load_data(fill(tmp_path, n=3, size=(513, 513))).train.image_size == 32
+
+
 def test_streamed_images_are_the_same_as_those_in_memory(tmp_path: Path) -> None:
     fill(tmp_path, size=(20, 14))
     held, streamed = load_data(tmp_path), load_data(tmp_path, memory_share=0)
@@ -176,7 +176,8 @@ def test_streamed_images_are_the_same_as_those_in_memory(tmp_path: Path) -> None
     print_of_files = streamed.train.fingerprint()
     assert print_of_files.startswith("blake2b:")
     assert streamed.train.paths is not None
-    Image.new("RGB", (20, 14), "red").save(streamed.train.paths[0])
+    first = Path(streamed.train.paths[0])
+    first.write_bytes(first.read_bytes()[:-1] + b"!")  # of the same length
     assert again.fingerprint() != print_of_files == streamed.train.fingerprint()
 
 
@@ -200,6 +201,7 @@ def test_items_and_batches(tmp_path: Path) -> None:
     assert images.shape == (4, 3, 8, 8)
     np.testing.assert_array_equal(images.permute(0, 2, 3, 1).numpy(), train.read(range(4)))
     assert labels.tolist() == train.labels[:4].tolist()
+    assert [label for _, label in train.__getitems__([0, len(train) - 1])] == [0, 1]
     with pytest.raises(IndexError):
         train[len(train)]
     part = train.subset([5, 1], "test")
@@ -304,6 +306,7 @@ def test_unreadable_files_are_skipped_counted_and_leave_the_other_splits_alone(
     data = load_data(tmp_path, skip_unreadable=True, memory_share=memory_share)
     assert [len(part) for part in data.splits] == [20, 8]
     assert numbers(data.train) == [(label, number) for label in (0, 1) for number in range(10)]
+    assert data.train.labels.tolist() == [0] * 10 + [1] * 10
     assert len(data.skipped) == 3
     assert all(any(name in file for file in data.skipped) for name in names)
     assert any("3 images" in note for note in data.notes)
@@ -336,6 +339,11 @@ def test_other_classes_in_validation_or_test_are_listed(tmp_path: Path, name: st
     message = refused(tmp_path)
     assert "without fox" in message
     assert "with wolf" in message
+    fill(tmp_path / name, ["fox"])
+    assert "with wolf" in refused(tmp_path)
+    shutil.rmtree(tmp_path / name / "wolf")
+    shutil.rmtree(tmp_path / name / "cat")
+    assert "without cat" in refused(tmp_path)
 
 
 def test_no_train_folder_and_two_validation_folders(tmp_path: Path) -> None:

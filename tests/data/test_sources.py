@@ -268,9 +268,7 @@ def test_unpacking_that_was_interrupted_earlier_is_done_again(
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "svhn"])
-def test_no_network_says_what_to_put_where(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_network_says_what_to_put_where(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = "http://127.0.0.1:9/"
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(datasets.MNIST, "mirrors", [nowhere])
