@@ -392,5 +392,10 @@ class Fit:
                     splits[name]["fingerprint"] = dataset.fingerprint()
         about: dict[str, Any] = {"splits": splits, "classes": list(self.classes) if self.classes else None}
         if self.data is not None:
-            about |= {"name": self.data.name, "spec": self.data.spec, "notes": list(self.data.notes)}
+            about |= {
+                "name": self.data.name,
+                "spec": self.data.spec,
+                "options": self.data.options,
+                "notes": list(self.data.notes),
+            }
         return about

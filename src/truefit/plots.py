@@ -59,5 +59,7 @@ def _draw_log(left: Any, right: Any, log: Mapping[str, Any]) -> None:
             ) from None
         epochs = len(accuracy)
         per_epoch = max(1, len(losses) // max(1, epochs))
-        left.plot([(batch + 1) / per_epoch for batch in range(len(losses))], losses, lw=0.7, label=f"{split}, per batch")
+        left.plot(
+            [(batch + 1) / per_epoch for batch in range(len(losses))], losses, lw=0.7, label=f"{split}, per batch"
+        )
         right.plot(range(1, epochs + 1), accuracy, marker=".", label=split)

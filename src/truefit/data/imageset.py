@@ -6,9 +6,10 @@ import hashlib
 import operator
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -159,10 +160,11 @@ class Data:
     """The splits of one data set.
 
     name:       short and safe in a file name: `digits`, or made from the folder's name
-    spec:       what was asked for, as it was asked
+    spec:       what was asked for: a known name, or the folder's absolute path
     validation, test: None where there is none
     mirror:     whether a mirrored image still shows its class (false for digits)
     notes:      what the user should be told: splits drawn, files ignored or skipped, sizes changed
+    options:    with `spec`, what `load_data` needs to give the same again
     """
 
     name: str
@@ -172,6 +174,7 @@ class Data:
     test: ImageSet | None
     mirror: bool
     notes: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -56,13 +56,23 @@ def load_data(
         memory_share=memory_share,
         on_progress=on_progress,
     )
+    again = {
+        "image_size": image_size,
+        "resize": resize,
+        "val_fraction": val_fraction,
+        "split_seed": split_seed,
+        "skip_unreadable": skip_unreadable,
+        "default_image_size": default_image_size,
+    }
     known = sources()
     if isinstance(spec, str) and spec in known:
         data = known[spec](spec, options)
         if Path(spec).is_dir():
             data = replace(data, notes=(*data.notes, f"{spec} is the known data set; ./{spec} is the folder"))
-        return data
-    return replace(folder.load(_existing_folder(spec, known), options), spec=str(spec))
+        return replace(data, options=again)
+    where = _existing_folder(spec, known)
+    # Absolute: a run may be evaluated from elsewhere.
+    return replace(folder.load(where, options), spec=str(where.absolute()), options=again)
 
 
 def load_images(
