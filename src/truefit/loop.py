@@ -200,6 +200,7 @@ class _Meter:
         if step < 0:
             return
         indices = self.batches.indices(self.epoch, step)
+        damaged = self.batches.damaged(self.epoch, step)
         loss = self.losses[step]
         raise NonFiniteError(
             "the loss is not finite" if not math.isfinite(loss) else "the gradient is not finite",
@@ -208,9 +209,9 @@ class _Meter:
             indices=indices,
             where=f"epoch {self.epoch + 1}, step {step + 1}"
             + (f", samples {shorten(indices, 64)}" if indices is not None else ""),
-            found=f"loss {loss}",
+            found=f"loss {loss}" + (f"; NaN or inf in the images of samples {shorten(damaged)}" if damaged else ""),
             wanted="a finite loss and gradient; the weights are those from before this step",
-            fix="look for NaN or inf in these images; otherwise lower the learning rate or clip the gradient",
+            fix="mend these images" if damaged else "lower the learning rate, or clip the gradient's norm",
         )
 
 

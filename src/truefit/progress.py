@@ -51,6 +51,14 @@ class Bar:
             case _:
                 pass
 
+    def reading(self, done: int, total: int) -> None:
+        """Files decoded so far: for `load_data(on_progress=...)`."""
+        if self.bar is None:
+            self.bar = tqdm(desc="Reading", total=total, unit=" images", leave=False, file=self.stream, disable=None)
+        self.bar.update(done - self.bar.n)
+        if done >= total:
+            self.close()
+
     def close(self) -> None:
         """Take the bar away."""
         if self.bar is not None:

@@ -176,7 +176,9 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         split_seed=config.split_seed,
         skip_unreadable=config.skip_unreadable,
         default_image_size=image_sizes(config.model)[1],
+        on_progress=None if command.quiet else bar.reading,
     )
+    bar.close()
     for note in data.notes:
         trainer.notify(Note(text=note))
     out = command.out or next_run(Path("runs"), f"{data.name}-{config.model}")

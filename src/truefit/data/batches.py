@@ -65,6 +65,10 @@ class Batches(Protocol):
         """The sample indices of one step, where known."""
         ...
 
+    def damaged(self, epoch: int, step: int) -> list[int]:
+        """Those of one step's samples whose image holds NaN or inf, as far as that can be found out."""
+        ...
+
 
 class _Planned:
     """What batches made by a plan have in common."""
@@ -107,6 +111,9 @@ class MemoryBatches(_Planned):
         self.labels = labels.to(device)
         self.label_range = (int(labels.min()), int(labels.max()))
         self.pipeline, self.augment = pipeline, augment
+
+    def damaged(self, epoch: int, step: int) -> list[int]:
+        return []  # bytes are always finite
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         for step, rows in enumerate(self.plan.batches(epoch)):
@@ -152,6 +159,12 @@ class DatasetBatches(_Planned):
                 draw = rng.generator(seed, "augment", epoch, step) if self.augment else None
                 images = self.pipeline(images.permute(0, 2, 3, 1), None, draw)
             yield Batch(images, targets.to(self.device, non_blocking=True), label_range)
+
+    def damaged(self, epoch: int, step: int) -> list[int]:
+        rows = self.plan.batches(epoch)[step].tolist()
+        images, _ = self.fetch.__getitems__((rng.key(self.plan.seed or 0, "fetch", epoch, step), rows))
+        finite = images.flatten(1).isfinite().all(dim=1).tolist()
+        return [row for row, fine in zip(rows, finite, strict=True) if not fine]
 
     def _fetched(self, requests: list[tuple[int, list[int]]]) -> Iterable[tuple[Tensor, Tensor]]:
         if self.workers == 0:
@@ -217,6 +230,9 @@ class IterableBatches:
 
     def indices(self, epoch: int, step: int) -> list[int] | None:
         return None
+
+    def damaged(self, epoch: int, step: int) -> list[int]:
+        return []  # what has streamed by can't be asked for again
 
 
 class _Fetch(Dataset[Any]):
