@@ -46,7 +46,7 @@ class ConvolutionalNeuralNet:
             _initialise(network)
         network.to(find_device(None if device is None else str(device)))
         self.optimizer = optimizer if optimizer is not None else torch.optim.Adam(network.parameters(), lr=1e-3)
-        self._observers: list[Observer] = [Bar(), Lines()] if progress else []
+        self._observers: list[Observer] = [Lines(), Bar()] if progress else []
 
     def train(
         self,

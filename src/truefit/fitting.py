@@ -101,7 +101,7 @@ class Fit:
         with rng.seeded(plan.seed, self.device):
             self.network = self._build()
             self.rng_after_building = torch.default_generator.get_state()
-        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(self.device, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
         self.module = Averaging(self.network, self.recipe.averaging_resolved, 1.0)
         self.task = self._task()
         mean, std = channel_statistics(self.images) if self.images is not None else ((), ())

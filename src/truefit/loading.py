@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from truefit.data.imageset import ImageSet
@@ -53,7 +52,7 @@ def load(run_dir: str | Path, *, network: nn.Module | None = None, device: str |
     )
     settings = Settings(**config["settings"])
     settings = replace(settings, device=str(find_device(device)))
-    network.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(settings.device, memory_format=settings.memory_format)  # type: ignore[call-overload]
     predictor = Predictor(network, predictor_config, settings)
     difference = float((predictor.logits(golden["images"]) - golden["logits"]).abs().max())
     if not difference <= GOLDEN_TOLERANCE:

@@ -29,6 +29,11 @@ class Settings:
     evaluation_batch_size: int = 256
     workers: int = 0
 
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How 4-d tensors lie in memory."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
 
 def resolve(*, device: str | None, precision: PrecisionName, image_size: tuple[int, int], workers: int = 0) -> Settings:
     """Fixed rules, the same answer each time on one machine.
@@ -42,6 +47,8 @@ def resolve(*, device: str | None, precision: PrecisionName, image_size: tuple[i
         device=str(chosen),
         threads=torch.get_num_threads(),
         precision="float32" if precision == "auto" else precision,
+        # Convolutions are fastest in this layout on CPUs and NVIDIA's GPUs; Apple's have no use for it.
+        channels_last=chosen.type != "mps",
         evaluation_batch_size=max(32, min(1024, room // max(1, image_size[0] * image_size[1]))),
         workers=workers,
     )

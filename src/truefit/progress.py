@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import Any, TextIO
 
 from tqdm.auto import tqdm
@@ -71,16 +70,18 @@ class Lines:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream
-        self.started = time.monotonic()
+        self.epochs = 0
 
     def __call__(self, event: Event) -> None:
         match event:
             case FitStarted():
+                self.epochs = event.epochs
                 self.say(event.device)
+            case PassStarted() if event.split == "train" and self.epochs:
+                self.say(f"Epoch {event.epoch + 1}/{self.epochs}")
             case Note():
                 self.say(event.text)
             case EpochFinished():
-                self.say(f"Epoch {event.epoch + 1}/{event.epochs}")
                 self.say("  " + epoch_line(event.record))
             case _:
                 pass

@@ -164,25 +164,25 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         device=device,
         workers=config.workers,
         measure_training=config.measure_training,
-        observers=[] if command.quiet else [bar, lines],
+        observers=[] if command.quiet else [lines, bar],
     )
     if command.out is not None:
         RunFolder.check_new(command.out, overwrite=command.overwrite)
-    data = load_data(
-        config.data,
-        image_size=config.image_size,
-        resize=config.resize,
-        val_fraction=config.val_fraction,
-        split_seed=config.split_seed,
-        skip_unreadable=config.skip_unreadable,
-        default_image_size=image_sizes(config.model)[1],
-        on_progress=None if command.quiet else bar.reading,
-    )
-    bar.close()
-    for note in data.notes:
-        trainer.notify(Note(text=note))
-    out = command.out or next_run(Path("runs"), f"{data.name}-{config.model}")
     try:
+        data = load_data(
+            config.data,
+            image_size=config.image_size,
+            resize=config.resize,
+            val_fraction=config.val_fraction,
+            split_seed=config.split_seed,
+            skip_unreadable=config.skip_unreadable,
+            default_image_size=image_sizes(config.model)[1],
+            on_progress=None if command.quiet else bar.reading,
+        )
+        bar.close()
+        for note in data.notes:
+            trainer.notify(Note(text=note))
+        out = command.out or next_run(Path("runs"), f"{data.name}-{config.model}")
         if command.dry_run:
             return _dry_run(trainer, data, out, command, lines)
         run = trainer.fit(data, out=out, overwrite=command.overwrite)

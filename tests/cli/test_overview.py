@@ -1,0 +1,115 @@
+"""truefit, truefit --help, --version, and what is neither."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("help",)])
+def test_help_lists_commands_and_exit_codes(invoke, words):
+    answer = invoke(*words)
+    assert answer.code == 0
+    assert answer.err == ""
+    for word in ("train", "evaluate", "predict", "--version", "exit codes: 0 done, 1 failed, 2 wrong usage or input"):
+        assert word in answer.out
+
+
+def test_version(invoke):
+    answer = invoke("--version")
+    assert (answer.code, answer.out, answer.err) == (0, f"truefit {version('truefit')}\n", "")
+
+
+def test_unknown_command_names_the_nearest(invoke):
+    answer = invoke("trian")
+    assert answer.code == 2
+    assert answer.out == ""
+    assert 'unknown command "trian"' in answer.err
+    assert 'did you mean "train"?' in answer.err
+
+
+def test_unknown_command_unlike_any_lists_all(invoke):
+    answer = invoke("xyzzy")
+    assert answer.code == 2
+    assert "evaluate, predict, train" in answer.err
+
+
+def test_unknown_option_of_the_command_itself_names_the_nearest(invoke):
+    answer = invoke("--versoin")
+    assert answer.code == 2
+    assert 'unknown option "--versoin"' in answer.err
+    assert "--version" in answer.err.replace("--versoin", "")
+
+
+TRUEFIT = Path(sys.executable).with_name("truefit")
+FLAT = """--model --epochs --batch-size --lr --optimizer --schedule --seed --split-seed --device --image-size --out
+--val-fraction --measure-training --config --print-config --dry-run --json --quiet --skip-unreadable""".split()
+FLAGS = {
+    "train": FLAT,
+    "evaluate": ["--split", "--name", "--model", "--device", "--skip-unreadable", "--json", "--quiet"],
+    "predict": ["--model", "--device", "--json"],
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_help_of_each_command_names_its_flags(invoke, name):
+    answer = invoke(name, "--help")
+    assert answer.code == 0
+    words = set(answer.out.replace("│", " ").replace(",", " ").split())
+    missing = [flag for flag in FLAGS[name] if flag not in words]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_unknown_flag_of_each_command_ends_with_2(invoke, name):
+    answer = invoke(name, "--devise", "cpu", *(["x", "y"] if name != "train" else []))
+    assert answer.code == 2
+    assert "--devise" in answer.err
+    assert "--device" in answer.err
+
+
+def test_help_and_print_config_do_not_import_torch():
+    code = """
+import contextlib, io, sys
+from truefit.commands import main
+for words in (["--help"], ["--version"], ["train", "--help"], ["evaluate", "--help"], ["predict", "--help"],
+              ["train", "--print-config"]):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main(words)
+    print(" ".join(words), [name for name in ("torch", "torchvision", "sklearn", "matplotlib") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6
+    assert all(line.endswith(" []") for line in lines), done.stdout
+
+
+def test_help_takes_less_than_half_a_second():
+    def cpu_seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([TRUEFIT, "--help"], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(cpu_seconds() for _ in range(3)) < 0.5
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback(trained, fruit):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [TRUEFIT, "predict", trained.folder, fruit],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1
