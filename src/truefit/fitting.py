@@ -113,6 +113,7 @@ class Fit:
             mean=mean,
             std=std,
             averaging=self.recipe.averaging_resolved,
+            crop=self.recipe.augment.crop,
         )
         self.history: list[dict[str, Any]] = []
         self.best = Best()
@@ -136,7 +137,7 @@ class Fit:
                     fix=f'Trainer(build_model("{model}", num_classes=10), ...)',
                 )
             smallest, usual, largest = image_sizes(model)
-            sides = image_size_of(self.training_set)
+            sides = [round(side * recipe.augment.crop) for side in image_size_of(self.training_set)]
             if not all(smallest <= side <= largest for side in sides):
                 raise InputError(
                     f"the images have the wrong size for {model}",

@@ -30,6 +30,7 @@ class PredictorConfig:
     classes: names, in the order of the network's outputs.
     images: "files" are decoded, resized and normalised; "tensors" are taken as the training data set gave them.
     image_size: side in pixels. resize: "crop" fits the shorter side and cuts the centre, "stretch" fits both.
+    crop: the centre part that the network sees, as a fraction of the side (above 0, at most 1).
     mean, std: of each channel, in units of 0..1. averaging: "flip" averages the logits of an image and its
     mirror image. temperature: divides the logits.
     """
@@ -38,6 +39,7 @@ class PredictorConfig:
     images: Literal["files", "tensors"] = "files"
     image_size: int | None = None
     resize: Literal["crop", "stretch"] = "crop"
+    crop: float = 1.0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     averaging: Literal["none", "flip"] = "none"
@@ -46,7 +48,7 @@ class PredictorConfig:
     @property
     def pipeline(self) -> Pipeline:
         """The preparation of a batch without augmentation."""
-        return Pipeline(mean=self.mean, std=self.std, scale=255.0 if self.images == "files" else 1.0)
+        return Pipeline(mean=self.mean, std=self.std, scale=255.0 if self.images == "files" else 1.0, crop=self.crop)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,11 +23,14 @@ class Pipeline:
 
     scale: 255 for uint8 images; 1 for tensors that come from a user's data set.
     mean, std: per channel, in units of pixel / scale. An empty tuple leaves values as they are.
+    crop: side of the part that is used, as a fraction of the image's (above 0, at most 1): at a random place
+    where a generator is given, else the centre.
     """
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     scale: float = 1.0
+    crop: float = 1.0
     augmentation: AugmentConfig = NO_AUGMENTATION
 
     def __call__(self, store: Tensor, rows: Tensor | None, generator: torch.Generator | None) -> Tensor:
@@ -36,10 +39,10 @@ class Pipeline:
         store: (n, H, W, C), uint8 or float. rows: (N,) int64, or None for all.
         """
         augmentation = self.augmentation if generator is not None else NO_AUGMENTATION
-        if generator is not None and (augmentation.flip or augmentation.shift):
-            images = _shift_and_flip(store, rows, augmentation, generator)
+        if generator is not None and (augmentation.flip or augmentation.shift or self.crop < 1):
+            images = _window(store, rows, self.crop, augmentation, generator)
         else:
-            images = store if rows is None else store.index_select(0, rows)
+            images = _centre(store if rows is None else store.index_select(0, rows), self.crop)
         images = self._normalise(images)
         if generator is not None:
             _jitter(images, augmentation, generator)
@@ -55,22 +58,36 @@ class Pipeline:
         return images if self.scale == 1 else images.div_(self.scale)
 
 
-def _shift_and_flip(store: Tensor, rows: Tensor | None, how: AugmentConfig, generator: torch.Generator) -> Tensor:
+def _window(store: Tensor, rows: Tensor | None, crop: float, how: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """A part of each image at a random place, which may reach beyond the border by `how.shift`; perhaps mirrored."""
     height, width = store.shape[1:3]
     samples = len(store) if rows is None else len(rows)
-    limits = torch.tensor([round((how.shift or 0) * height), round((how.shift or 0) * width)])
-    offsets = (torch.rand(samples, 2, generator=generator) * (2 * limits + 1)).floor().long() - limits
+    high, wide = _sides(store, crop)
+    beyond = torch.tensor([round((how.shift or 0) * height), round((how.shift or 0) * width)])
+    places = torch.tensor([height - high, width - wide]) + 2 * beyond + 1
+    offsets = (torch.rand(samples, 2, generator=generator) * places).floor().long() - beyond
     flips = torch.rand(samples, generator=generator) < 0.5
-    y = _reflected(torch.arange(height) + offsets[:, :1], height)
-    x = _reflected(torch.arange(width) + offsets[:, 1:], width)
+    y = _reflected(torch.arange(high) + offsets[:, :1], height)
+    x = _reflected(torch.arange(wide) + offsets[:, 1:], width)
     if how.flip:
-        x = torch.where(flips[:, None], width - 1 - x, x)
+        x = torch.where(flips[:, None], x.flip(1), x)
     if rows is None:
         rows = torch.arange(samples, device=store.device)
     pixels = (rows[:, None, None] * height + y.to(store.device)[:, :, None]) * width + x.to(store.device)[:, None, :]
     # One gather samples, shifts and mirrors: rows of C values from the flattened store.
     flat = store.reshape(-1, store.shape[3]).index_select(0, pixels.reshape(-1))
-    return flat.view(samples, height, width, store.shape[3])
+    return flat.view(samples, high, wide, store.shape[3])
+
+
+def _centre(images: Tensor, crop: float) -> Tensor:
+    """The middle part of each image, a view."""
+    high, wide = _sides(images, crop)
+    top, left = (images.shape[1] - high) // 2, (images.shape[2] - wide) // 2
+    return images[:, top : top + high, left : left + wide]
+
+
+def _sides(images: Tensor, crop: float) -> tuple[int, int]:
+    return round(crop * images.shape[1]), round(crop * images.shape[2])
 
 
 def _reflected(positions: Tensor, size: int) -> Tensor:

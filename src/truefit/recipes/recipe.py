@@ -14,7 +14,7 @@ ScheduleName = Literal["one-cycle", "cosine", "step", "constant", "reduce-on-pla
 # Learning rates that suit each optimiser where none is asked for.
 DEFAULT_LR: dict[str, float] = {"adam": 1e-3, "adamw": 2e-3, "sgd": 0.05, "muon": 0.02}
 
-DEFAULT_SHIFT = 0.125
+DEFAULT_SHIFT = 0.0625
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +98,10 @@ class AugmentConfig:
     """Random changes of training images; fractions of the image's side or of the pixel range.
 
     flip: mirror left-right with probability 1/2; None leaves it to the data (digits must not be mirrored).
-    shift: largest shift in each direction (0..0.5), the border reflected; None is 0.125. cutout: side of a
+    shift: largest shift in each direction (0..0.5), the border reflected; None is 0.0625. cutout: side of a
     square set to the mean colour (0..1). brightness, contrast: largest relative change (0..1).
+    crop: side of the part that is trained on, at a random place (above 0, at most 1); evaluation and prediction use
+    the centre part of this size. Smaller is faster.
     """
 
     flip: bool | None = None
@@ -107,6 +109,7 @@ class AugmentConfig:
     cutout: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
+    crop: float = 1.0
 
     def __post_init__(self) -> None:
         require(
@@ -115,6 +118,7 @@ class AugmentConfig:
             self.shift,
             "a fraction from 0 to 0.5",
         )
+        require(0 < self.crop <= 1, "augment.crop", self.crop, "a fraction above 0, at most 1")
         for name in ("cutout", "brightness", "contrast"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"augment.{name}", value, "a fraction from 0 to 1")
