@@ -9,7 +9,7 @@ train: $(VENV)/.installed
 	$(BIN)/truefit train digits --out runs/digits --overwrite
 
 test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -51,6 +51,8 @@ def from_plain(cls: type[T], plain: Any, *, where: str = "", base: T | None = No
 def _convert(hint: Any, value: Any, where: str, before: Any) -> Any:
     origin = typing.get_origin(hint)
     arguments = typing.get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(value, typing.cast(type[Any], hint)):
+        return value
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
@@ -93,6 +95,13 @@ def _convert(hint: Any, value: Any, where: str, before: Any) -> Any:
         return value
     wanted = getattr(hint, "__name__", str(hint))
     raise InputError(f"{where}: wrong type", found=repr(value), wanted=wanted)
+
+
+def check_types(settings: Any) -> None:
+    """Raise InputError where a field does not hold what its annotation says: for `__post_init__`."""
+    hints = typing.get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        _convert(hints[field.name], getattr(settings, field.name), field.name, None)
 
 
 def require(condition: bool, name: str, found: object, wanted: str, fix: str | None = None) -> None:

@@ -18,7 +18,7 @@ from truefit.data.batches import Batches, make_batches
 from truefit.data.collate import count_samples
 from truefit.data.imageset import Data, ImageSet
 from truefit.data.statistics import channel_statistics
-from truefit.errors import InputError
+from truefit.errors import InputError, shorten
 from truefit.events import EpochFinished, FitStarted, Observer
 from truefit.measure import class_names, evaluate_predictor, image_size_of, measure
 from truefit.models.lookup import build_model, image_sizes
@@ -108,7 +108,7 @@ class Fit:
         self.config = PredictorConfig(
             classes=self.classes or (),
             images="files" if self.images is not None else "tensors",
-            image_size=self.images.image_size if self.images is not None else None,
+            image_size=self._side(),
             resize=self.images.resize if self.images is not None else "crop",
             mean=mean,
             std=std,
@@ -118,8 +118,23 @@ class Fit:
         self.history: list[dict[str, Any]] = []
         self.best = Best()
 
+    def _side(self) -> int | None:
+        """The side of the images where they are files of one square size."""
+        if self.images is None:
+            return None
+        height, width = image_size_of(self.images)
+        return height if height == width else None
+
     def _check(self) -> None:
         recipe, model = self.recipe, self.plan.model
+        for role, dataset in (("validation", self.validation_set), ("test", self.test_set)):
+            stated = class_names(dataset)
+            if self.classes is not None and stated is not None and stated != self.classes:
+                raise InputError(
+                    f"the {role} set has other classes than the training set, or another order",
+                    found=shorten(stated),
+                    wanted=shorten(self.classes),
+                )
         if recipe.schedule.name == "reduce-on-plateau" and self.validation_set is None:
             raise InputError(
                 "reduce-on-plateau needs a validation loss",
@@ -203,6 +218,8 @@ class Fit:
             history=self.history,
             evaluation=evaluation,
             predictor=self.predictor(),
+            weights=self.weights,
+            selected_on=self.selected_on,
         )
 
     def _train(self, folder: RunFolder | None) -> None:
@@ -308,16 +325,20 @@ class Fit:
             return f"last (epoch {len(self.history)})"
         return f"best (epoch {self.best.epoch})"
 
+    @property
+    def selected_on(self) -> str | None:
+        """The split that chose the weights."""
+        return None if self.best.weights is None else "validation"
+
     def _evaluate(self) -> Evaluation | None:
         split, dataset = ("test", self.test_set) if self.test_set is not None else ("validation", self.validation_set)
         if dataset is None:
             return None
-        selected = self.validation_set is not None
         return evaluate_predictor(
             self.predictor(),
             dataset,
             split=split,
-            selected_on="validation" if selected else None,
+            selected_on=self.selected_on,
             weights=self.weights,
             looks=1 if split == "test" else len(self.history) + 1,
             observe=self.plan.notify,
@@ -348,6 +369,7 @@ class Fit:
             },
             "predictor": to_plain(predictor.config),
             "weights": self.weights,
+            "selected_on": self.selected_on,
         }
         golden = {"images": images, "logits": predictor.logits(images)}
         folder.write_model(description, self.network.state_dict(), golden)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
+from truefit.config import from_plain
 from truefit.data.imageset import ImageSet
 from truefit.data.lookup import load_data, load_images
 from truefit.errors import InputError
@@ -27,44 +28,59 @@ def load(run_dir: str | Path, *, network: nn.Module | None = None, device: str |
     """Read a run: `truefit.load("runs/digits-convnet-1").predict("photo.jpg")`.
 
     network: needed where the run's model is not one that truefit builds by name. device: None takes the best.
-    Raises InputError where files are missing or damaged, where the network does not fit the weights, and where
-    the stored golden batch does not give its stored outputs.
+    Raises InputError where files are missing, damaged or changed, where the network does not fit the weights, and
+    where the stored golden batch does not give its stored outputs.
     """
     folder = RunFolder.open(run_dir)
+    try:
+        return _load(folder, network, device)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError("the run's files are incomplete", where=run_dir, found=f"no usable {error}") from error
+
+
+def _load(folder: RunFolder, network: nn.Module | None, device: str | None) -> Run:
     config, history = folder.read_config(), folder.read_history()
     description, weights, golden = folder.read_model()
+    settings = from_plain(Settings, config["settings"], where="config.json: settings")
+    settings = replace(settings, device=str(find_device(device)))
+    predictor_config = from_plain(PredictorConfig, description["predictor"], where="model.json: predictor")
     architecture = description["architecture"]
     if network is None:
         if architecture["name"] is None:
             raise InputError(
                 f"this run's network is a class of its own, {architecture['class']}, which only you can supply",
-                where=run_dir,
-                fix=f"truefit.load({str(run_dir)!r}, network=YourNetwork()), or --model package.module:callable",
+                where=folder.path,
+                fix=f"truefit.load({str(folder.path)!r}, network=YourNetwork()), or --model package.module:callable",
             )
         network = build_model(architecture["name"], architecture["num_classes"])
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise InputError("the network does not fit the weights", where=run_dir, found=error) from None
-    stored = description["predictor"]
-    predictor_config = PredictorConfig(
-        **{**stored, **{name: tuple(stored[name]) for name in ("classes", "mean", "std")}}
-    )
-    settings = Settings(**config["settings"])
-    settings = replace(settings, device=str(find_device(device)))
+        raise InputError("the network does not fit the weights", where=folder.path, found=error) from None
     network.to(settings.device, memory_format=settings.memory_format)  # type: ignore[call-overload]
     predictor = Predictor(network, predictor_config, settings)
+    _try_golden_batch(predictor, golden, folder)
+    return Run(
+        folder=folder.path,
+        config=config,
+        history=history,
+        evaluation=folder.read_evaluation() if (folder.path / "evaluation.json").is_file() else None,
+        predictor=predictor,
+        weights=str(description["weights"]),
+        selected_on=description["selected_on"],
+    )
+
+
+def _try_golden_batch(predictor: Predictor, golden: dict[str, Tensor], folder: RunFolder) -> None:
     difference = float((predictor.logits(golden["images"]) - golden["logits"]).abs().max())
     if not difference <= GOLDEN_TOLERANCE:
         raise InputError(
             "the model does not give the outputs that were stored with it",
-            where=run_dir,
+            where=folder.path,
             found=f"logits of the golden batch differ by up to {difference:.3g}",
             wanted=f"at most {GOLDEN_TOLERANCE}",
             fix="supply the very network that was trained",
         )
-    evaluation = folder.read_evaluation() if (folder.path / "evaluation.json").is_file() else None
-    return Run(folder=folder.path, config=config, history=history, evaluation=evaluation, predictor=predictor)
 
 
 def evaluate_run(
@@ -79,25 +95,42 @@ def evaluate_run(
     """Measure a run once more, and write the result into its folder, under evaluations/NAME.
 
     data: a folder of images; None takes the run's own data, which must be what it was. split: which split; None
-    takes the one that the run was measured on. Returns the evaluation and where it was written.
+    takes test, or validation where there is no test. Images that are a split of the run's own, by whatever way they
+    were found, are measured as that split: their looks are counted, and a selection on them is named. Returns the
+    evaluation and where it was written.
     """
-    folder, predictor = run.folder, run.predictor
-    if folder is None or not isinstance(predictor, Predictor):
+    predictor = run.predictor
+    if run.folder is None or not isinstance(predictor, Predictor):
         raise InputError("this run has no folder", fix="use truefit.evaluate(run.predictor, dataset)")
+    folder = RunFolder(run.folder)
+    if name is not None and (name in ("", ".", "..") or Path(name).name != name):
+        raise InputError("--name must be a plain name", found=name, wanted="a name without slashes")
     images = _own_images(run, split) if data is None else _other_images(run, data, split, skip_unreadable)
-    measured_on = run.evaluation
-    same_data = data is None
+    own = _own_split(run, images)
+    looks = 1
+    if own is not None:
+        looks += max(folder.looks(own), len(run.history) if own == run.selected_on else 0)
     evaluation = evaluate_predictor(
         predictor,
         images,
-        split=images.split,
-        selected_on=measured_on.selected_on if measured_on is not None and same_data else None,
-        weights=measured_on.weights if measured_on is not None else "last",
-        looks=RunFolder(folder).looks(images.split) + 1 if same_data else 1,
+        split=own or images.split,
+        # Of other data, a split that happens to have the same name has chosen nothing.
+        selected_on=run.selected_on if own is not None else None,
+        weights=run.weights,
+        looks=looks,
         observe=observe,
     )
-    chosen_name = name or (images.split if same_data else f"{Path(str(data)).resolve().name}-{images.split}")
-    return evaluation, RunFolder(folder).add_evaluation(chosen_name, evaluation)
+    default = evaluation.split if data is None else f"{Path(data).resolve().name}-{images.split}"
+    return evaluation, folder.add_evaluation(name or default, evaluation)
+
+
+def _own_split(run: Run, images: ImageSet) -> str | None:
+    """The split of the run's own data that these images are, by their fingerprint."""
+    fingerprint = images.fingerprint()
+    for split, about in run.config["data"]["splits"].items():
+        if about.get("fingerprint") == fingerprint:
+            return str(split)
+    return None
 
 
 def _own_images(run: Run, split: str | None) -> ImageSet:
@@ -110,7 +143,7 @@ def _own_images(run: Run, split: str | None) -> ImageSet:
         )
     data = load_data(about["spec"], **about["options"])
     splits = {part.split: part for part in data.splits}
-    wanted = split or (run.evaluation.split if run.evaluation is not None else "train")
+    wanted = split or next((name for name in ("test", "validation") if name in splits), "train")
     if wanted not in splits:
         raise InputError(f"this run has no {wanted} split", where=about["spec"], found=", ".join(splits))
     before, now = about["splits"][wanted]["fingerprint"], splits[wanted].fingerprint()

@@ -70,15 +70,14 @@ def train_epoch(
             gradient.clear()
             loss: Tensor | None = None
             correct: Tensor | None = None
-            for images, targets, share in batch.parts(accumulate, batches.batch_size):
+            for part in batch.parts(accumulate, batches.batch_size):
                 with precision.autocast():
-                    outputs = network(images)
-                    if loss is None:
-                        task.check(outputs, batch)
-                    part = task.loss(outputs, targets) * share
-                gradient.backward(part)
-                loss = _plus(loss, part.detach())
-                correct = _plus(correct, task.count(outputs.detach(), targets))
+                    outputs = network(part.images)
+                    task.check(outputs, part)
+                    weighted = task.loss(outputs, part.targets) * (len(part) / len(batch))
+                gradient.backward(weighted)
+                loss = _plus(loss, weighted.detach())
+                correct = _plus(correct, task.count(outputs.detach(), part.targets))
             assert loss is not None
             gradient.take(step, loss)
             if scheduler is not None:

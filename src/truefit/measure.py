@@ -13,7 +13,7 @@ from truefit.data.batches import Batches, make_batches
 from truefit.data.collate import count_samples
 from truefit.data.imageset import ImageSet
 from truefit.events import Observer, nobody
-from truefit.precision import Precision, Settings, device_of, resolve
+from truefit.precision import Precision, Settings, device_of, resolve, threads
 from truefit.predictor import Predictor, PredictorConfig
 from truefit.runs.evaluation import Evaluation
 from truefit.tasks.single_label import SingleLabel
@@ -83,20 +83,22 @@ def evaluate_predictor(
         pipeline=predictor.config.pipeline,
         workers=settings.workers,
     )
-    return measure(
-        predictor.module,
-        batches,
-        classes=predictor.config.classes or None,
-        split=split,
-        selected_on=selected_on,
-        weights=weights,
-        averaging=predictor.config.averaging,
-        looks=looks,
-        epoch=epoch,
-        precision=predictor.precision,
-        paths=dataset.paths if isinstance(dataset, ImageSet) else None,
-        observe=observe,
-    )
+    # The number of threads decides the last bits of a sum.
+    with threads(settings.threads):
+        return measure(
+            predictor.module,
+            batches,
+            classes=predictor.config.classes or None,
+            split=split,
+            selected_on=selected_on,
+            weights=weights,
+            averaging=predictor.config.averaging,
+            looks=looks,
+            epoch=epoch,
+            precision=predictor.precision,
+            paths=dataset.paths if isinstance(dataset, ImageSet) else None,
+            observe=observe,
+        )
 
 
 def evaluate(

@@ -145,57 +145,72 @@ class Predictor:
         a data set of tensors: as that data set gives them).
         Unreadable files are listed in the result. Raises InputError for anything else.
         """
-        batches: list[Tensor] = []
+        prepared: list[Tensor] = []
         paths: list[str | None] = []
         unreadable: dict[str, str] = {}
         for image in _each(images):
             path = str(image) if isinstance(image, str | Path) else None
             try:
-                batches.append(self._prepared(image))
+                prepared.append(self._prepared(image))
                 paths.append(path)
             except UnreadableImage as error:
-                unreadable[str(path or image)] = str(error)
+                if path is None:
+                    raise InputError("an image can't be read", found=error) from error
+                unreadable[path] = str(error)
         probabilities = np.zeros((0, len(self.config.classes)), np.float32)
-        if batches:
-            probabilities = self.logits(torch.stack(batches)).softmax(dim=1).numpy()
+        if len({image.shape for image in prepared}) > 1:
+            raise InputError(
+                "images differ in shape",
+                found=" and ".join(sorted({str(tuple(image.shape)) for image in prepared})[:3]),
+                wanted="one shape",
+            )
+        if prepared:
+            probabilities = self.logits(torch.stack(prepared)).softmax(dim=1).numpy()
         return Predictions(
-            classes=self.config.classes,
-            probabilities=probabilities,
-            paths=tuple(paths),
-            unreadable=unreadable,
+            classes=self.config.classes, probabilities=probabilities, paths=tuple(paths), unreadable=unreadable
         )
 
-    def _prepared(self, image: str | Path | Image.Image | np.ndarray | Tensor) -> Tensor:
+    def _prepared(self, image: Any) -> Tensor:
         """One image as the pipeline takes it: (C, H, W)."""
         config = self.config
+        if config.images == "tensors":
+            if not isinstance(image, Tensor) or image.ndim != 3:
+                raise InputError(
+                    "this network was trained on a data set of tensors, which alone knows how to prepare an image",
+                    found=_describe(image),
+                    wanted="a tensor (C, H, W), as that data set gives it",
+                )
+            return image.float()
         if isinstance(image, Tensor):
-            if config.images == "tensors":
-                return image.float()
-            if image.dtype != torch.uint8:
-                if not image.is_floating_point() or image.ndim != 3 or not bool(((image >= 0) & (image <= 1)).all()):
-                    raise InputError(
-                        "this tensor is not an image",
-                        found=f"{image.dtype} of shape {tuple(image.shape)}",
-                        wanted="(3, H, W), uint8, or float from 0 to 1",
-                    )
-                image = (image * 255).round().to(torch.uint8)
-            image = image.permute(1, 2, 0).cpu().numpy()
-        elif config.images == "tensors":
-            raise InputError(
-                "this network was trained on a data set of tensors, which alone knows how to prepare an image",
-                found=type(image).__name__,
-                wanted="a tensor, as that data set gives it",
-            )
+            image = _pixels(image)
         if isinstance(image, np.ndarray):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise InputError(
-                    "this array is not an image",
-                    found=f"{image.dtype} {image.shape}",
-                    wanted="uint8 (H, W, 3)",
-                )
+                raise InputError("this is not an image", found=_describe(image), wanted="uint8 (H, W, 3)")
             image = Image.fromarray(image)
+        if not isinstance(image, str | Path | Image.Image):
+            raise InputError(
+                "this is not an image", found=_describe(image), wanted="a path, PIL image, NumPy array or tensor"
+            )
         pixels = fit_image(read_image(image), config.image_size, config.resize)
         return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+
+
+def _pixels(image: Tensor) -> np.ndarray:
+    """A tensor (3, H, W), uint8 or float in 0..1, as uint8 (H, W, 3)."""
+    floats = image.is_floating_point()
+    in_range = image.dtype == torch.uint8 or (floats and bool(((image >= 0) & (image <= 1)).all()))
+    if image.ndim != 3 or image.shape[0] != 3 or not in_range:
+        raise InputError(
+            "this is not an image", found=_describe(image), wanted="(3, H, W), uint8, or float from 0 to 1"
+        )
+    pixels: np.ndarray = ((image * 255).round() if floats else image).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return pixels
+
+
+def _describe(image: Any) -> str:
+    if isinstance(image, np.ndarray | Tensor):
+        return f"{image.dtype} of shape {tuple(image.shape)}"
+    return repr(image)[:80]
 
 
 def _each(images: Images) -> Sequence[Any]:
@@ -203,4 +218,10 @@ def _each(images: Images) -> Sequence[Any]:
         return [images]
     if isinstance(images, np.ndarray | Tensor):
         return images if images.ndim == 4 else [images]  # type: ignore[return-value]
+    if not isinstance(images, Sequence):
+        raise InputError(
+            "this is not an image",
+            found=_describe(images),
+            wanted="a path, PIL image, array or tensor, or a list of them",
+        )
     return images

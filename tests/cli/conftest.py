@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+import torch
+from fruit import SMALL, draw_classes
 
 from truefit.commands import main
 
 TRUEFIT = Path(sys.executable).with_name("truefit")
-COLOURS = {"apple": (200, 40, 40), "banana": (210, 200, 50), "cherry": (90, 20, 90)}
-SIDE = 24
-# ConvNet on 24 x 24 images, three steps an epoch: about as little as a real training can be.
-SMALL = ("--epochs", "2", "--batch-size", "16", "--device", "cpu")
-
-
-def draw(path: Path, colour: tuple[int, int, int], number: int, side: int = SIDE) -> Path:
-    """A noisy image of one colour; `number` decides the noise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng([number, *colour]).normal(0, 45, (side, side, 3))
-    Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)).save(path)
-    return path
-
-
-def draw_classes(folder: Path, each: int, first: int = 0, colours: dict[str, tuple[int, int, int]] = COLOURS) -> Path:
-    """A folder of class folders with `each` images a class."""
-    for name, colour in colours.items():
-        for number in range(first, first + each):
-            draw(folder / name / f"{number}.png", colour, number)
-    return folder
 
 
 @dataclass
@@ -59,13 +40,30 @@ class Answer:
 Call = Callable[..., Answer]
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Images as small as these are done sooner by one thread than by two that wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def command() -> Call:
     """The command as a process of its own."""
 
-    def call(*words: object, cwd: Path) -> Answer:
+    def call(*words: object, cwd: Path, threads: int = 1) -> Answer:
+        # Threads that wait by spinning take a busy machine's time from those that they wait for.
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
         done = subprocess.run(
-            [TRUEFIT, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=200, check=False
+            [TRUEFIT, *map(str, words)],
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
         )
         return Answer(done.returncode, done.stdout, done.stderr)
 
@@ -119,3 +117,12 @@ def trained(fruit: Path, command: Call, tmp_path_factory: pytest.TempPathFactory
     answer = command("train", fruit, *SMALL, "--json", "--out", "run", cwd=here)
     assert answer.code == 0, answer.err
     return Trained(here / "run", answer)
+
+
+@pytest.fixture(scope="session")
+def digits(command: Call, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """One epoch on digits as the command has it by default, into its default folder."""
+    here = tmp_path_factory.mktemp("digits")
+    answer = command("train", "--epochs", "1", "--batch-size", "256", "--device", "cpu", cwd=here, threads=2)
+    assert answer.code == 0, answer.err
+    return Trained(here / "runs" / "digits-convnet-1", answer)

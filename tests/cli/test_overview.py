@@ -48,8 +48,11 @@ def test_unknown_option_of_the_command_itself_names_the_nearest(invoke):
 
 
 TRUEFIT = Path(sys.executable).with_name("truefit")
-FLAT = """--model --epochs --batch-size --lr --optimizer --schedule --seed --split-seed --device --image-size --out
---val-fraction --measure-training --config --print-config --dry-run --json --quiet --skip-unreadable""".split()
+FLAT = [
+    *("--model", "--epochs", "--batch-size", "--lr", "--optimizer", "--schedule", "--seed", "--split-seed", "--device"),
+    *("--image-size", "--out", "--val-fraction", "--measure-training", "--config", "--print-config", "--dry-run"),
+    *("--json", "--quiet", "--skip-unreadable"),
+]
 FLAGS = {
     "train": FLAT,
     "evaluate": ["--split", "--name", "--model", "--device", "--skip-unreadable", "--json", "--quiet"],
@@ -68,7 +71,7 @@ def test_help_of_each_command_names_its_flags(invoke, name):
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_unknown_flag_of_each_command_ends_with_2(invoke, name):
-    answer = invoke(name, "--devise", "cpu", *(["x", "y"] if name != "train" else []))
+    answer = invoke(name, "x", *(["y"] if name == "predict" else []), "--devise", "cpu")
     assert answer.code == 2
     assert "--devise" in answer.err
     assert "--device" in answer.err

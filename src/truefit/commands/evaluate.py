@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from truefit.commands.arguments import parse
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateCommand:
@@ -36,7 +38,7 @@ class EvaluateCommand:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse, measure, report."""
-    command = tyro.cli(EvaluateCommand, prog="truefit evaluate", args=list(arguments))
+    command = parse(EvaluateCommand, "evaluate", arguments)
 
     from truefit.commands.output import figure_line, figures, human_stream, print_json
     from truefit.commands.supplied import supplied_network

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from truefit.commands.arguments import parse
+
 CHUNK = 256
 
 
@@ -31,7 +33,7 @@ class PredictCommand:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse, classify, print."""
-    command = tyro.cli(PredictCommand, prog="truefit predict", args=list(arguments))
+    command = parse(PredictCommand, "predict", arguments)
 
     from truefit.commands.output import print_json
     from truefit.commands.supplied import supplied_network

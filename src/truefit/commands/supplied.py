@@ -26,7 +26,7 @@ def supplied_network(name: str | None) -> nn.Module | None:
         sys.path.insert(0, str(Path.cwd()))
     try:
         network = getattr(importlib.import_module(module_name), attribute)()
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise InputError("--model can't be imported", found=error, wanted="package.module:callable") from error
     if not isinstance(network, nn.Module):
         raise InputError("--model gives no network", found=type(network).__name__, wanted="a torch.nn.Module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 import yaml
 
+from truefit.commands.arguments import parse
 from truefit.config import from_plain, require, to_plain
 from truefit.errors import InputError
 from truefit.recipes.lookup import find_recipe
@@ -25,7 +27,7 @@ class TrainConfig:
     """digits, cifar10, cifar100, mnist, fashion-mnist, svhn, or a folder: with train/ and val/ and/or test/, or of
     class folders."""
     model: str = "convnet"
-    """convnet, or a model of torchvision such as resnet18."""
+    """convnet, a model of torchvision such as resnet18, or package.module:callable for one of your own."""
     seed: int = 0
     """Decides initial weights, order and augmentation."""
     split_seed: int = 0
@@ -97,7 +99,7 @@ class TrainCommand:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse, train, report."""
-    command = parse(arguments)
+    command = parse_train(arguments)
     config = command.resolved()
     if command.print_config:
         print(yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True), end="")
@@ -105,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
     return _run(command, config)
 
 
-def parse(arguments: Sequence[str]) -> TrainCommand:
+def parse_train(arguments: Sequence[str]) -> TrainCommand:
     """The command from its words. `--recipe` and `--config` set the defaults that the other options change."""
     given = {"--recipe": _value(arguments, "--recipe"), "--config": _value(arguments, "--config")}
     recipe = find_recipe(given["--recipe"] or "standard")
@@ -114,13 +116,7 @@ def parse(arguments: Sequence[str]) -> TrainCommand:
         if given["--recipe"] is not None:
             raise InputError("--config and --recipe both say where to start from", fix="leave one of them out")
         config = _read_config(Path(given["--config"]), config)
-    return tyro.cli(
-        TrainCommand,
-        prog="truefit train",
-        args=list(arguments),
-        default=TrainCommand(config=config),
-        config=(tyro.conf.OmitSubcommandPrefixes,),
-    )
+    return parse(TrainCommand, "train", arguments, default=TrainCommand(config=config))
 
 
 def _value(arguments: Sequence[str], option: str) -> str | None:
@@ -146,7 +142,9 @@ def _read_config(path: Path, base: TrainConfig) -> TrainConfig:
 
 def _run(command: TrainCommand, config: TrainConfig) -> int:
     # Everything that needs torch is imported here, so that --help and --print-config are quick.
+    from truefit import rng
     from truefit.commands.output import figure_line, figures, human_stream, print_epochs, print_json
+    from truefit.commands.supplied import supplied_network
     from truefit.data.lookup import load_data
     from truefit.events import Note
     from truefit.models.lookup import image_sizes
@@ -157,8 +155,11 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
     stream = human_stream(command.json)
     bar, lines = Bar(), Lines(stream)
     device = None if config.device == "auto" else config.device
+    own = ":" in config.model
+    with rng.seeded(config.seed):
+        model = supplied_network(config.model) if own else None
     trainer = Trainer(
-        config.model,
+        model if model is not None else config.model,
         config.recipe,
         seed=config.seed,
         device=device,
@@ -176,13 +177,13 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
             val_fraction=config.val_fraction,
             split_seed=config.split_seed,
             skip_unreadable=config.skip_unreadable,
-            default_image_size=image_sizes(config.model)[1],
+            default_image_size=32 if own else image_sizes(config.model)[1],
             on_progress=None if command.quiet else bar.reading,
         )
         bar.close()
         for note in data.notes:
             trainer.notify(Note(text=note))
-        out = command.out or next_run(Path("runs"), f"{data.name}-{config.model}")
+        out = command.out or next_run(Path("runs"), f"{data.name}-{config.model.rpartition(':')[2]}")
         if command.dry_run:
             return _dry_run(trainer, data, out, command, lines)
         run = trainer.fit(data, out=out, overwrite=command.overwrite)
@@ -228,10 +229,15 @@ def _dry_run(trainer: Any, data: Any, out: Path, command: TrainCommand, lines: A
     )
     RunFolder.check_new(out, overwrite=command.overwrite)
     parent = next(place for place in out.absolute().parents if place.is_dir())
-    with tempfile.TemporaryDirectory(prefix=".truefit-dry-run-", dir=parent) as place:
-        observers, trainer.observers = trainer.observers, []
-        trainer.fit(small, out=Path(place) / "run")
-        trainer.observers = observers
+    try:
+        place = Path(tempfile.mkdtemp(prefix=".truefit-dry-run-", dir=parent))
+    except OSError as error:
+        raise InputError("the output folder can't be written", where=out, found=error) from error
+    trainer.observers = []
+    try:
+        trainer.fit(small, out=place / "run")
+    finally:
+        shutil.rmtree(place)
     sizes = {part.split: len(part) for part in data.splits}
     if not command.quiet:
         lines.say(

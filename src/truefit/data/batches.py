@@ -36,16 +36,16 @@ class Batch:
     def __len__(self) -> int:
         return len(self.images)
 
-    def parts(self, count: int, full: int) -> list[tuple[Tensor, Tensor, float]]:
-        """Cut into `count` parts of a full batch of `full` samples, each with its share of this batch (0..1).
+    def parts(self, count: int, full: int) -> list[Batch]:
+        """Cut into `count` parts of a full batch of `full` samples.
 
         A short batch gives fewer parts, as even as possible, so that none is left with a single sample.
         """
         if count == 1:
-            return [(self.images, self.targets, 1.0)]
+            return [self]
         pieces = -(-len(self) // -(-full // count))
         images, targets = self.images.tensor_split(pieces), self.targets.tensor_split(pieces)
-        return [(i, t, len(i) / len(self)) for i, t in zip(images, targets, strict=True)]
+        return [Batch(i, t, self.label_range) for i, t in zip(images, targets, strict=True)]
 
 
 class Batches(Protocol):
@@ -249,8 +249,20 @@ class _Fetch(Dataset[Any]):
                 images, labels = (tensor[indices] for tensor in self.dataset.tensors)
                 whole = labels.ndim == 1 and not labels.is_floating_point() and labels.dtype != torch.bool
                 return images, labels.to(torch.int64) if whole else labels
-            many = getattr(self.dataset, "__getitems__", None)
-            return collate(many(indices) if many else [self.dataset[index] for index in indices])
+            dataset: Any = self.dataset
+            if _fetches_many(type(dataset)):
+                return collate(dataset.__getitems__(indices))
+            return collate([dataset[index] for index in indices])
+
+
+def _fetches_many(kind: type) -> bool:
+    """Whether its `__getitems__` is at least as new as its `__getitem__`: a subclass may have changed only that."""
+    for base in kind.__mro__:
+        if "__getitems__" in vars(base):
+            return True
+        if "__getitem__" in vars(base):
+            return False
+    return False
 
 
 class _Requests:

@@ -55,9 +55,12 @@ def _targets(labels: list[Any]) -> Tensor:
         return torch.tensor([operator.index(label) for label in labels])
     except (TypeError, ValueError, RuntimeError):
         pass
-    tensors = [torch.as_tensor(label) for label in labels]
-    if any(tensor.is_floating_point() or tensor.ndim for tensor in tensors):
-        return torch.stack(tensors)
+    try:
+        tensors = [torch.as_tensor(label) for label in labels]
+        if any(tensor.is_floating_point() or tensor.ndim for tensor in tensors):
+            return torch.stack(tensors)
+    except (TypeError, ValueError, RuntimeError):
+        pass
     raise InputError(
         "labels must be class indices",
         found=f"a label of type {type(labels[0]).__name__}",
@@ -66,6 +69,7 @@ def _targets(labels: list[Any]) -> Tensor:
 
 
 def label_range_of(targets: Tensor) -> tuple[int, int] | None:
+    """Smallest and largest label; None where targets are not class indices."""
     if targets.ndim != 1 or targets.dtype != torch.int64:
         return None
     return int(targets.min()), int(targets.max())

@@ -52,7 +52,7 @@ class Schedule:
     def factor(self, step: int) -> float:
         """The factor on the peak for this step (from 0), 0..1."""
         config = self.config
-        warm = round(config.warmup * self.total)
+        warm = round(config.warmup_fraction * self.total)
         if step < warm:
             return (step + 1) / (warm + 1)
         # From 1 at the end of the warm-up down to `final` one step after the last.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from truefit.config import require
+from truefit.config import check_types, require
 from truefit.errors import InputError
 
 OptimizerName = Literal["adam", "adamw", "sgd", "muon"]
@@ -35,6 +35,7 @@ class OptimizerConfig:
     nesterov: bool = True
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(self.lr is None or 0 < self.lr < float("inf"), "lr", self.lr, "a number above 0", "--lr 1e-3")
         require(0 <= self.weight_decay < 1, "optimizer.weight_decay", self.weight_decay, "from 0 to below 1")
         require(
@@ -56,25 +57,34 @@ class OptimizerConfig:
 class ScheduleConfig:
     """How the learning rate moves from the first step to the last.
 
-    warmup: fraction of all steps in which it rises linearly from near 0 to the peak.
-    one-cycle: rises over `warmup`, then falls linearly to `final` x peak. cosine: falls along a half cosine.
+    warmup: fraction of all steps in which it rises linearly from near 0 to the peak; None is 0.2 for one-cycle, and
+    none for the others. one-cycle: then falls linearly to `final` x peak. cosine: falls along a half cosine.
     step: times `gamma` every `step_epochs` epochs. constant: stays.
     reduce-on-plateau: times `gamma` after `patience` epochs without a lower validation loss.
     """
 
     name: ScheduleName = "one-cycle"
-    warmup: float = 0.2
+    warmup: float | None = None
     final: float = 0.0
     step_epochs: int = 30
     gamma: float = 0.1
     patience: int = 3
 
     def __post_init__(self) -> None:
-        require(0 <= self.warmup < 1, "schedule.warmup", self.warmup, "a fraction from 0 to below 1")
+        check_types(self)
+        require(
+            self.warmup is None or 0 <= self.warmup < 1, "schedule.warmup", self.warmup, "a fraction from 0 to below 1"
+        )
         require(0 <= self.final <= 1, "schedule.final", self.final, "a fraction from 0 to 1")
         require(self.step_epochs >= 1, "schedule.step_epochs", self.step_epochs, "at least 1")
         require(0 < self.gamma <= 1, "schedule.gamma", self.gamma, "above 0, at most 1")
         require(self.patience >= 0, "schedule.patience", self.patience, "at least 0")
+
+    @property
+    def warmup_fraction(self) -> float:
+        """The warm-up asked for, or the kind's usual one."""
+        usual = 0.2 if self.name == "one-cycle" else 0.0
+        return usual if self.warmup is None else self.warmup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +97,11 @@ class LossConfig:
     class_weights: Literal["balanced"] | tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, "from 0 to below 1")
         if isinstance(self.class_weights, tuple):
-            usable = all(weight >= 0 for weight in self.class_weights) and any(self.class_weights)
-            require(usable, "loss.class_weights", self.class_weights, "numbers >= 0, not all 0")
+            usable = all(0 <= weight < float("inf") for weight in self.class_weights) and any(self.class_weights)
+            require(usable, "loss.class_weights", self.class_weights, "finite numbers >= 0, not all 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +123,7 @@ class AugmentConfig:
     crop: float = 1.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         require(
             self.shift is None or 0 <= self.shift <= 0.5,
             "augment.shift",
@@ -131,7 +143,8 @@ class Recipe:
     epochs: passes over the training set, at least 1. batch_size: samples for each optimiser step, at least 1.
     accumulate: parts that a step is cut into, each weighted by its samples, to save memory.
     clip_norm: largest gradient norm (L2, over all parameters), or None.
-    early_stopping: epochs without a better validation accuracy after which training ends, or None.
+    early_stopping: epochs without a better one (higher validation accuracy, or the same with a lower loss) after
+    which training ends, or None.
     averaging: "flip" averages the logits of each image and its mirror image when predicting and evaluating;
     "auto" does so where the data may be mirrored.
     precision: "auto" is float32; bfloat16 and float16 use autocast.
@@ -152,6 +165,7 @@ class Recipe:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in ("epochs", "batch_size", "accumulate"):
             value = getattr(self, name)
             require(
@@ -188,6 +202,7 @@ class Recipe:
         return replace(
             self,
             optimizer=replace(self.optimizer, lr=self.optimizer.peak_lr),
+            schedule=replace(self.schedule, warmup=self.schedule.warmup_fraction),
             augment=replace(
                 augment,
                 flip=mirror if augment.flip is None else augment.flip,

@@ -1,12 +1,11 @@
 """The default: good accuracy in ten epochs on images of any size."""
 
-from truefit.recipes.recipe import LossConfig, OptimizerConfig, Recipe, ScheduleConfig
+from truefit.recipes.recipe import LossConfig, OptimizerConfig, Recipe
 
 RECIPE = Recipe(
     name="standard",
     epochs=10,
     batch_size=64,
     optimizer=OptimizerConfig(name="muon", lr=0.03, momentum=0.9, weight_decay=0.01),
-    schedule=ScheduleConfig(name="one-cycle", warmup=0.2),
     loss=LossConfig(label_smoothing=0.1),
 )

@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 from truefit.errors import InputError, shorten
 from truefit.metrics import measure_all, metric_names
 from truefit.metrics.intervals import WILSON, wilson
-from truefit.runs.files import read_arrays, read_json, write_arrays, write_json
+from truefit.runs.files import file_digest, read_arrays, read_json, write_arrays, write_json
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,8 +58,11 @@ class Evaluation:
         looks: int = 1,
         paths: tuple[str, ...] | None = None,
     ) -> Evaluation:
-        """From logits (n, K) and labels (n,), in the order of the data set. InputError where a logit is NaN."""
-        bad = np.flatnonzero(np.isnan(logits).any(axis=1) | (logits == np.inf).any(axis=1))
+        """From logits (n, K) and labels (n,), in the order of the data set. InputError where one is not finite."""
+        rows = np.arange(len(labels))
+        # A logit of -inf is legal (a class that is ruled out), but not for the class that is true.
+        hopeless = logits[rows, labels] == -np.inf
+        bad = np.flatnonzero(np.isnan(logits).any(axis=1) | (logits == np.inf).any(axis=1) | hopeless)
         if len(bad):
             raise InputError(
                 "the network's outputs are not finite",
@@ -69,7 +72,6 @@ class Evaluation:
                 fix="look for NaN or inf in these images, and in the weights",
             )
         log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
-        rows = np.arange(len(labels))
         predicted = logits.argmax(axis=1)
         return cls(
             split=split,
@@ -137,6 +139,7 @@ class Evaluation:
 
     def save(self, folder: str | Path) -> None:
         """Write evaluation.json and predictions.npz into a folder, which is made where missing."""
+        folder = Path(folder)
         arrays = {
             "index": self.index,
             "label": self.label,
@@ -146,15 +149,24 @@ class Evaluation:
         if self.paths is not None:
             arrays["paths"] = np.array(self.paths, dtype=np.str_)
         # The figures last: where they stand, the predictions they come from stand too.
-        write_arrays(Path(folder) / "predictions.npz", arrays)
-        write_json(Path(folder) / "evaluation.json", self.to_json())
+        write_arrays(folder / "predictions.npz", arrays)
+        digest = {"predictions_digest": file_digest(folder / "predictions.npz")}
+        write_json(folder / "evaluation.json", {**self.to_json(), **digest})
 
     @classmethod
     def load(cls, folder: str | Path) -> Evaluation:
         """Read what `save` wrote. InputError where a file is missing, damaged, or the two do not agree."""
-        figures = read_json(Path(folder) / "evaluation.json")
-        arrays = read_arrays(Path(folder) / "predictions.npz")
+        folder = Path(folder)
+        figures = read_json(folder / "evaluation.json")
+        arrays = read_arrays(folder / "predictions.npz")
         try:
+            if figures["predictions_digest"] != file_digest(folder / "predictions.npz"):
+                raise InputError(
+                    "evaluation.json and predictions.npz do not belong together",
+                    where=folder,
+                    found="predictions of another evaluation, or changed ones",
+                    wanted="the two files that were written together",
+                )
             loaded = cls(
                 split=figures["split"],
                 selected_on=figures["selected_on"],
@@ -171,13 +183,23 @@ class Evaluation:
                 probabilities=arrays["probabilities"],
                 paths=tuple(arrays["paths"].tolist()) if "paths" in arrays else None,
             )
-        except KeyError as error:
-            raise InputError("an evaluation is incomplete", where=folder, found=f"no {error}") from None
-        if (loaded.n, loaded.correct) != (figures["n"], figures["correct"]):
-            raise InputError(
-                "evaluation.json and predictions.npz do not belong together",
-                where=folder,
-                found=f"{loaded.correct} of {loaded.n} in the predictions, {figures['correct']} of {figures['n']} said",
-                wanted="the same counts",
-            )
+            loaded._agree_with(figures, folder)
+        except (KeyError, TypeError) as error:
+            raise InputError("an evaluation is incomplete", where=folder, found=f"no usable {error}") from None
         return loaded
+
+    def _agree_with(self, figures: dict[str, Any], folder: Path) -> None:
+        """Raise InputError where evaluation.json says other figures than the predictions give."""
+        right = self.probabilities[np.arange(self.n), self.label].astype(np.float64)
+        # Probabilities are stored in single precision, so the loss comes out to about six digits.
+        loss = float(-np.log(np.maximum(right, 1e-45)).mean())
+        for name, said, found in (
+            ("n", figures["n"], self.n),
+            ("correct", figures["correct"], self.correct),
+            ("accuracy", figures["accuracy"], self.accuracy),
+            ("interval", figures["interval"], list(self.interval)),
+        ):
+            if said != found:
+                raise InputError(f"evaluation.json was changed: {name}", where=folder, found=said, wanted=found)
+        if not math.isclose(figures["loss"], loss, rel_tol=1e-3, abs_tol=1e-4) and right.min() > 1e-30:
+            raise InputError("evaluation.json was changed: loss", where=folder, found=figures["loss"], wanted=loss)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zipfile
@@ -89,6 +90,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def file_digest(path: Path) -> str:
+    """`blake2b:` and 64 hexadecimal digits of the file's bytes."""
+    return f"blake2b:{hashlib.blake2b(path.read_bytes(), digest_size=32).hexdigest()}"
+
+
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays as npz."""
     write_whole(path, lambda temporary: np.savez_compressed(temporary, **arrays))  # type: ignore[arg-type]
@@ -97,7 +103,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read arrays without pickles; InputError where missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise InputError(f"{path.name} is missing", where=path.parent, wanted="a finished run") from None

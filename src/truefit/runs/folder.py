@@ -61,15 +61,21 @@ class RunFolder:
         """An empty folder for a new run; raises what `check_new` raises."""
         path = Path(path)
         cls.check_new(path, overwrite=overwrite)
+        folder = cls(path)
         try:
-            if path.exists():
-                shutil.rmtree(path)
-            path.mkdir(parents=True)
+            if path.exists() and any(path.iterdir()):
+                path.rename(folder._aside)
+            path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
                 "the output folder can't be written", where=path, found=error, fix="name another --out"
             ) from error
-        return cls(path)
+        return folder
+
+    @property
+    def _aside(self) -> Path:
+        """Where a run that is being replaced waits until the new one has something to show."""
+        return self.path.with_name(f".{self.path.name}.replaced")
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -85,8 +91,10 @@ class RunFolder:
         return cls(path)
 
     def remove(self) -> None:
-        """Remove everything."""
+        """Remove everything; a run that was being replaced comes back."""
         shutil.rmtree(self.path)
+        if self._aside.is_dir():
+            self._aside.rename(self.path)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """All that is needed to repeat the run."""
@@ -97,8 +105,10 @@ class RunFolder:
         return read_json(self.path / "config.json")
 
     def add_epoch(self, record: dict[str, Any]) -> None:
-        """A line of the history."""
+        """A line of the history. With the first, a run that was being replaced is gone for good."""
         append_line(self.path / "history.jsonl", record)
+        if self._aside.is_dir():
+            shutil.rmtree(self._aside)
 
     def read_history(self) -> list[dict[str, Any]]:
         """A mapping for each epoch."""

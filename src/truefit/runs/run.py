@@ -26,7 +26,8 @@ class Run:
 
     folder: where it was written, or None. config: all that is needed to repeat it. history: a mapping for each
     epoch. evaluation: on test, else on validation; None where there is neither. predictor: the best weights, or
-    the last where there is no validation.
+    the last where there is no validation. weights: which these are, in words. selected_on: the split on which they
+    were chosen, or None.
     """
 
     folder: Path | None
@@ -34,6 +35,8 @@ class Run:
     history: list[dict[str, Any]]
     evaluation: Evaluation | None
     predictor: CanPredict
+    weights: str
+    selected_on: str | None
 
     @property
     def network(self) -> nn.Module:

@@ -36,6 +36,10 @@ class SingleLabel:
                 found=f"{outputs.shape[1]} outputs",
                 wanted=f"{self.classes}, one for each class",
             )
+        if self.weights is not None and len(self.weights) != self.classes:
+            raise InputError(
+                "class weights do not match the classes", found=f"{len(self.weights)} weights", wanted=self.classes
+            )
         check_labels(batch, self.classes)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

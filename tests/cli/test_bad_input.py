@@ -1,0 +1,298 @@
+"""Bad input through the command: a clear error, exit code 2, and no run folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from fruit import COLOURS, SMALL, draw, draw_classes
+
+
+def refused(invoke, *words: object) -> str:
+    """The message of `truefit train ... --out run`, which must fail by exit code 2 and leave nothing."""
+    before = sorted(Path.cwd().rglob("*"))
+    answer = invoke("train", *words, *(() if "--out" in words else ("--out", "run")))
+    assert answer.code == 2, answer.err
+    assert answer.err
+    assert "Traceback" not in answer.err
+    assert sorted(Path.cwd().rglob("*")) == before
+    return " ".join(answer.err.replace("│", " ").split())
+
+
+# The folder
+
+
+def missing(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def emptied(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def only_files(folder: Path) -> None:
+    emptied(folder)
+    draw(folder / "lonely.png", COLOURS["apple"], 0)
+
+
+def one_class(folder: Path) -> None:
+    shutil.rmtree(folder / "banana")
+    shutil.rmtree(folder / "cherry")
+
+
+def class_without_images(folder: Path) -> None:
+    shutil.rmtree(folder / "banana")
+    (folder / "banana").mkdir()
+    (folder / "banana" / "notes.txt").write_text("to do")
+
+
+def class_too_small(folder: Path) -> None:
+    shutil.rmtree(folder / "banana")
+    draw(folder / "banana" / "0.png", COLOURS["banana"], 0)
+
+
+def truncated(folder: Path) -> None:
+    file = folder / "apple" / "3.png"
+    file.write_bytes(file.read_bytes()[:300])
+
+
+def zero_bytes(folder: Path) -> None:
+    (folder / "banana" / "4.png").write_bytes(b"")
+
+
+def text_as_jpg(folder: Path) -> None:
+    (folder / "cherry" / "letter.jpg").write_text("Dear Sir or Madam")
+
+
+def many_unreadable(folder: Path) -> None:
+    truncated(folder)
+    zero_bytes(folder)
+    text_as_jpg(folder)
+
+
+def file_instead(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_bytes(b"PK an archive")
+
+
+FOLDERS = [
+    (missing, ["does not exist", "nothing there"]),
+    (emptied, ["the folder is empty", "wanted:"]),
+    (only_files, ["no class folders", "lonely.png"]),
+    (one_class, ["only one class", "apple", "at least two"]),
+    (class_without_images, ["a class has no images", "banana", "fix:"]),
+    (class_too_small, ["too few images", "banana (1)"]),
+    (truncated, ["1 of 30 images", "apple/3.png", "--skip-unreadable"]),
+    (zero_bytes, ["1 of 30 images", "banana/4.png", "0 bytes"]),
+    (text_as_jpg, ["1 of 31 images", "cherry/letter.jpg"]),
+    (many_unreadable, ["3 of 31 images", "apple/3.png", "banana/4.png", "cherry/letter.jpg"]),
+    (file_instead, ["a file, not a folder", "13 bytes"]),
+]
+
+
+@pytest.mark.parametrize(("spoil", "words"), FOLDERS, ids=[spoil.__name__ for spoil, _ in FOLDERS])
+def test_folder_that_is_no_data_set(invoke, tmp_path, spoil, words):
+    folder = draw_classes(tmp_path / "data", 10)
+    spoil(folder)
+    message = refused(invoke, folder, *SMALL)
+    assert str(folder) in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_split_with_other_classes_lists_them(invoke, tmp_path, split):
+    folder = tmp_path / "data"
+    draw_classes(folder / "train", 6)
+    draw_classes(folder / split, 2, 100)
+    (folder / split / "banana").rename(folder / split / "plantain")
+    message = refused(invoke, folder, *SMALL)
+    for word in ("other classes than train", "banana", "plantain", split):
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"), [(20, "24 to 47"), (48, "24 to 47"), (0, "at least 1"), (-3, "at least 1")]
+)
+def test_wrong_size_for_the_model(invoke, fruit, size, wanted):
+    message = refused(invoke, fruit, *SMALL, "--image-size", size)
+    assert str(size) in message
+    assert wanted in message
+
+
+# Names
+
+
+def test_unknown_data_model_recipe_name_the_nearest(invoke, fruit):
+    message = refused(invoke, "digts")
+    assert 'unknown data set "digts"' in message
+    assert 'did you mean "digits"?' in message
+    assert 'did you mean "convnet"?' in refused(invoke, fruit, "--model", "convnett")
+    assert 'did you mean "resnet18"?' in refused(invoke, fruit, "--model", "resnet81")
+    assert 'did you mean "standard"?' in refused(invoke, fruit, "--recipe", "standart")
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["--epoch", "3"], "--epochs"),
+        (["--batchsize", "3"], "--batch-size"),
+        (["--sede", "3"], "--seed"),
+        (["--optimizer.lrr", "3"], "--optimizer.lr"),
+        (["--mesure-training"], "--measure-training"),
+    ],
+)
+def test_unknown_flag_names_the_nearest(invoke, fruit, words, meant):
+    message = refused(invoke, fruit, *words)
+    assert f'unknown option "{words[0]}"' in message
+    assert f'did you mean "{meant}"?' in message
+
+
+def test_unknown_choice_names_the_known_ones(invoke, fruit):
+    for words, known in ((["--optimizer", "adamm"], "adamw"), (["--schedule", "cosin"], "cosine")):
+        message = refused(invoke, fruit, *words)
+        assert words[1] in message
+        assert known in message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epoch: 3", ['unknown key "epoch"', "fix:"]),
+        ("sead: 3", ['unknown key "sead"', 'did you mean "seed"?']),
+        ("recipe: {epoch: 3}", ['unknown key "epoch"', 'did you mean "epochs"?', "recipe"]),
+        ("recipe: {optimizer: {lrr: 3}}", ['unknown key "lrr"', 'did you mean "lr"?', "recipe.optimizer"]),
+        ("recipe: {epochs: many}", ["recipe.epochs", "many", "int"]),
+        ("recipe: {epochs: 0}", ["epochs", "at least 1"]),
+        ("recipe: {optimizer: {name: adamm}}", ["recipe.optimizer.name", "adamm", "adam"]),
+        ("recipe: standart", ["standart", 'did you mean "standard"?']),
+        ("seed: true", ["seed", "True", "int"]),
+        ("- a\n- b", ["mapping"]),
+        ("a: [", ["can't be read", "YAML"]),
+    ],
+)
+def test_config_file_with_a_mistake(invoke, fruit, tmp_path, text, words):
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    message = refused(invoke, fruit, "--config", file)
+    for word in words:
+        assert word in message
+
+
+def test_config_file_that_is_not_there(invoke, fruit):
+    message = refused(invoke, fruit, "--config", "nowhere.yaml")
+    assert "nowhere.yaml" in message
+
+
+def test_config_and_recipe_together(invoke, fruit, tmp_path):
+    (tmp_path / "config.yaml").write_text("seed: 1\n")
+    assert "--recipe" in refused(invoke, fruit, "--config", tmp_path / "config.yaml", "--recipe", "standard")
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--batch-size", "0"], "batch_size"),
+        (["--batch-size", "-1"], "batch_size"),
+        (["--epochs", "0"], "epochs"),
+        (["--epochs", "-1"], "epochs"),
+        (["--lr", "0"], "lr"),
+        (["--lr", "-0.1"], "lr"),
+        (["--lr", "nan"], "lr"),
+        (["--lr", "inf"], "lr"),
+        (["--val-fraction", "1"], "val_fraction"),
+        (["--val-fraction", "-0.1"], "val_fraction"),
+        (["--seed", "-1"], "seed"),
+        (["--workers", "-1"], "workers"),
+        (["--accumulate", "0"], "accumulate"),
+        (["--clip-norm", "0"], "clip_norm"),
+        (["--loss.label-smoothing", "1"], "label_smoothing"),
+        (["--optimizer.weight-decay", "1"], "weight_decay"),
+        (["--early-stopping", "0"], "early_stopping"),
+    ],
+)
+def test_number_out_of_range_is_named_with_what_was_found_and_wanted(invoke, fruit, words, named):
+    message = refused(invoke, fruit, *words)
+    assert named in message.replace("-", "_")
+    assert "found:" in message
+    assert words[1] in message
+    assert "wanted:" in message
+
+
+@pytest.mark.parametrize("words", [["--epochs", "ten"], ["--epochs", "2.5"], ["--lr", "fast"], ["--batch-size"]])
+def test_what_is_no_number(invoke, fruit, words):
+    assert words[0] in refused(invoke, fruit, *words)
+
+
+def test_val_fraction_that_leaves_nothing_to_train_on(invoke, fruit):
+    assert "val_fraction" in refused(invoke, fruit, "--val-fraction", "0.95")
+
+
+@pytest.mark.parametrize("words", [["--schedule", "reduce-on-plateau"], ["--early-stopping", "2"]])
+def test_what_needs_validation_where_there_is_none(invoke, fruit, words):
+    message = refused(invoke, fruit, *SMALL, *words, "--val-fraction", "0")
+    assert "validation" in message
+
+
+def test_class_weights_of_another_number_than_the_classes(invoke, fruit):
+    message = refused(invoke, fruit, *SMALL, "--loss.class-weights", "1.0", "2.0")
+    assert "2 weights" in message
+    assert "wanted: 3" in message
+
+
+# Devices
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        pytest.param("cuda", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")),
+        pytest.param("mps", marks=pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is a GPU")),
+        "cuda:99",
+        "nonsense",
+    ],
+)
+def test_unavailable_device(invoke, fruit, device):
+    message = refused(invoke, fruit, "--device", device)
+    assert f'device "{device}" is not available' in message
+    assert "cpu" in message
+
+
+# The output folder
+
+
+def test_output_folder_that_holds_something(invoke, fruit):
+    Path("full").mkdir()
+    Path("full/notes.txt").write_text("mine")
+    message = refused(invoke, fruit, *SMALL, "--out", "full")
+    assert "not empty" in message
+    assert "notes.txt" in message
+    assert "--out" in message
+
+
+def test_output_folder_that_is_a_file(invoke, fruit):
+    Path("file").write_text("mine")
+    assert "is a file" in refused(invoke, fruit, *SMALL, "--out", "file")
+
+
+@pytest.mark.parametrize("place", ["file/run", "file/deep/run", "/proc/nowhere/run"])
+def test_output_folder_that_cannot_be_written(invoke, fruit, place):
+    Path("file").write_text("mine")
+    message = refused(invoke, fruit, *SMALL, "--out", place)
+    assert "can't be written" in message
+    assert place in message
+    assert "fix:" in message
+
+
+def test_default_output_folder_below_a_file(invoke, fruit):
+    Path("runs").write_text("a file where the folder would be")
+    assert "runs" in refused(invoke, fruit, *SMALL, "--out", "runs/x")
+    answer = invoke("train", fruit, *SMALL)
+    assert answer.code == 2
+    assert "can't be written" in answer.err

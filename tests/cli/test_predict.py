@@ -1,0 +1,125 @@
+"""truefit predict: classes of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fruit import COLOURS, SIDE, draw
+from PIL import Image
+
+
+@pytest.fixture
+def stored(trained) -> dict[str, tuple[str, np.ndarray]]:
+    """What the evaluation gave for each file: class and probabilities."""
+    with np.load(trained.folder / "predictions.npz", allow_pickle=False) as rows:
+        names = [list(COLOURS)[index] for index in rows["predicted"]]
+        return dict(zip(rows["paths"].tolist(), zip(names, rows["probabilities"], strict=True), strict=True))
+
+
+def test_each_file_gets_the_class_that_evaluate_gave_it(invoke, trained, stored):
+    answer = invoke("predict", trained.folder, *stored, "--json")
+    assert answer.code == 0, answer.err
+    rows = answer.json["predictions"]
+    assert [row["path"] for row in rows] == list(stored)
+    for row in rows:
+        predicted, probabilities = stored[row["path"]]
+        assert row["predicted"] == predicted
+        assert list(row["probabilities"]) == list(COLOURS)
+        assert list(row["probabilities"].values()) == pytest.approx(probabilities.tolist(), abs=1e-5)
+        assert row["probability"] == max(row["probabilities"].values())
+
+
+def test_a_file_by_itself_in_a_new_process_gets_that_class_too(command, trained, stored, tmp_path):
+    path, (predicted, probabilities) = next(iter(stored.items()))
+    answer = command("predict", trained.folder, path, cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines() == [f"{path}\t{predicted}\t{probabilities.max():.3f}"]
+    assert answer.err == ""
+
+
+def test_a_folder_is_searched_in_depth_in_natural_order(invoke, trained, fruit):
+    answer = invoke("predict", trained.folder, fruit)
+    assert answer.code == 0
+    names = [Path(line.split("\t")[0]).relative_to(fruit).as_posix() for line in answer.out.splitlines()]
+    assert names == [f"{name}/{number}.png" for name in COLOURS for number in range(20)]
+    assert all(line.split("\t")[1] in COLOURS for line in answer.out.splitlines())
+
+
+def test_unreadable_files_among_good_ones_are_listed_on_stderr(invoke, trained, tmp_path):
+    good = draw(tmp_path / "good.png", COLOURS["apple"], 1)
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("text")
+    (tmp_path / "cut.png").write_bytes(good.read_bytes()[:100])
+    answer = invoke("predict", trained.folder, tmp_path)
+    assert answer.code == 0
+    assert [line.split("\t")[0] for line in answer.out.splitlines()] == [str(good)]
+    assert len([line for line in answer.err.splitlines() if line.startswith("unreadable: ")]) == 3
+    for name in ("empty.png", "text.jpg", "cut.png"):
+        assert str(tmp_path / name) in answer.err
+
+
+def test_only_unreadable_files_end_with_1(invoke, trained, tmp_path):
+    (tmp_path / "text.jpg").write_text("text")
+    answer = invoke("predict", trained.folder, tmp_path / "text.jpg")
+    assert (answer.code, answer.out) == (1, "")
+    assert "text.jpg" in answer.err
+    answer = invoke("predict", trained.folder, tmp_path / "text.jpg", "--json")
+    assert answer.code == 1
+    assert answer.json["predictions"] == []
+    assert list(answer.json["unreadable"]) == [str(tmp_path / "text.jpg")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "name"),
+    [
+        ("L", (SIDE, SIDE), "grey.png"),
+        ("RGBA", (SIDE, SIDE), "clear.png"),
+        ("P", (SIDE, SIDE), "palette.gif"),
+        ("CMYK", (SIDE, SIDE), "print.jpg"),
+        ("I;16", (SIDE, SIDE), "deep.png"),
+        ("RGB", (200, 31), "wide.webp"),
+        ("RGB", (5, 300), "tall.bmp"),
+        ("RGB", (1, 1), "dot.png"),
+    ],
+)
+def test_images_of_every_mode_and_size_are_classified(invoke, trained, tmp_path, mode, size, name):
+    Image.new(mode, size, 100 if mode in ("L", "P", "I;16") else None).save(tmp_path / name)
+    answer = invoke("predict", trained.folder, tmp_path / name, "--json")
+    assert answer.code == 0, answer.err
+    (row,) = answer.json["predictions"]
+    assert row["predicted"] in COLOURS
+    assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("what", ["nowhere.png", "empty"])
+def test_nothing_there_is_an_error(invoke, trained, what):
+    Path("empty").mkdir()
+    answer = invoke("predict", trained.folder, what)
+    assert answer.code == 2
+    assert what in answer.err
+    assert answer.out == ""
+
+
+def test_no_image_named_is_an_error(invoke, trained):
+    answer = invoke("predict", trained.folder)
+    assert answer.code == 2
+    assert answer.err
+
+
+def test_no_run_is_an_error(invoke, fruit):
+    answer = invoke("predict", fruit, fruit)
+    assert answer.code == 2
+    assert "not a run folder" in answer.err
+    assert str(fruit) in answer.err
+
+
+def test_supplied_network_that_does_not_fit_is_an_error(invoke, trained, fruit):
+    for name, word in (("nocolon", "package.module:callable"), ("torch:nope", "nope"), ("math:pi", "--model")):
+        answer = invoke("predict", trained.folder, fruit, "--model", name)
+        assert answer.code == 2, answer.err
+        assert word in answer.err
+    answer = invoke("predict", trained.folder, fruit, "--model", "truefit.models.convnet:ConvNet")
+    assert answer.code == 2
+    assert "does not fit the weights" in answer.err

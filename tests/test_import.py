@@ -1,0 +1,78 @@
+"""What `import truefit` costs, and what it offers."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import truefit
+
+PUBLIC = {
+    "ConvNet",
+    "ConvolutionalNeuralNet",
+    "Evaluation",
+    "InputError",
+    "Recipe",
+    "Run",
+    "Trainer",
+    "TruefitWarning",
+    "accuracy",
+    "evaluate",
+    "load",
+    "plot",
+    "train",
+    "validate",
+}
+
+
+def test_import_brings_no_torch_until_something_needs_it():
+    code = """
+import sys, truefit
+heavy = ("torch", "torchvision", "numpy", "sklearn", "matplotlib", "PIL", "tyro", "rich")
+print([name for name in heavy if name in sys.modules])
+truefit.__version__, truefit.InputError, truefit.Recipe, dir(truefit)
+print([name for name in heavy if name in sys.modules])
+truefit.ConvNet
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "[]", "True"]
+
+
+def test_the_names_of_the_design_are_public():
+    assert set(truefit.__all__) >= PUBLIC
+
+
+@pytest.mark.parametrize("name", [name for name in truefit.__all__ if name != "__version__"])
+def test_public_name_resolves_and_is_documented(name):
+    found = getattr(truefit, name)
+    assert found.__name__ == name
+    text = inspect.getdoc(found)
+    assert text
+    # Not the signature that a dataclass makes up where nothing is written.
+    assert not text.startswith(f"{name}(")
+    for method, member in vars(found).items() if inspect.isclass(found) else ():
+        if not method.startswith("_") and inspect.isfunction(member) and method != "forward":
+            assert inspect.getdoc(member), f"{name}.{method} has no docstring"
+
+
+def test_public_functions_state_their_types():
+    for name in truefit.__all__:
+        found = getattr(truefit, name)
+        if inspect.isfunction(found):
+            signature = inspect.signature(found)
+            assert signature.return_annotation is not inspect.Signature.empty, name
+            assert all(p.annotation is not p.empty for p in signature.parameters.values()), name
+
+
+def test_all_is_sorted_and_is_what_dir_shows():
+    assert truefit.__all__ == sorted(truefit.__all__)
+    assert dir(truefit) == truefit.__all__
+
+
+def test_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'trian'"):
+        _ = truefit.trian

@@ -1,0 +1,110 @@
+"""Recipes: all that decides a training, as one checked value."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import yaml
+
+from truefit import InputError, Recipe, find_recipe
+from truefit.config import from_plain, to_plain
+from truefit.recipes.lookup import recipe_names
+from truefit.recipes.recipe import DEFAULT_LR, AugmentConfig, LossConfig, OptimizerConfig, ScheduleConfig
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_named_recipe_carries_its_name_and_survives_yaml_and_json(name):
+    recipe = find_recipe(name)
+    assert recipe.name == name
+    plain = to_plain(recipe)
+    assert from_plain(Recipe, yaml.safe_load(yaml.safe_dump(plain))) == recipe
+    assert from_plain(Recipe, json.loads(json.dumps(plain))) == recipe
+
+
+def test_standard_is_there_and_helpers_are_not():
+    assert "standard" in recipe_names()
+    assert not {"lookup", "recipe"} & set(recipe_names())
+
+
+def test_unknown_recipe_names_the_nearest():
+    with pytest.raises(InputError, match='did you mean "standard"'):
+        find_recipe("standrd")
+
+
+WRONG = [
+    (Recipe, {"epochs": 0}, "epochs"),
+    (Recipe, {"epochs": -1}, "epochs"),
+    (Recipe, {"epochs": 1.5}, "epochs"),
+    (Recipe, {"epochs": True}, "epochs"),
+    (Recipe, {"batch_size": 0}, "batch_size"),
+    (Recipe, {"accumulate": 0}, "accumulate"),
+    (Recipe, {"batch_size": 4, "accumulate": 5}, "accumulate"),
+    (Recipe, {"clip_norm": 0.0}, "clip_norm"),
+    (Recipe, {"clip_norm": float("nan")}, "clip_norm"),
+    (Recipe, {"early_stopping": 0}, "early_stopping"),
+    (OptimizerConfig, {"lr": 0.0}, "lr"),
+    (OptimizerConfig, {"lr": -1.0}, "lr"),
+    (OptimizerConfig, {"lr": float("inf")}, "lr"),
+    (OptimizerConfig, {"lr": float("nan")}, "lr"),
+    (OptimizerConfig, {"weight_decay": -0.1}, "weight_decay"),
+    (OptimizerConfig, {"betas": (0.9, 1.0)}, "betas"),
+    (OptimizerConfig, {"eps": 0.0}, "eps"),
+    (OptimizerConfig, {"momentum": 1.0}, "momentum"),
+    (ScheduleConfig, {"warmup": 1.0}, "warmup"),
+    (ScheduleConfig, {"final": 1.5}, "final"),
+    (ScheduleConfig, {"step_epochs": 0}, "step_epochs"),
+    (ScheduleConfig, {"gamma": 0.0}, "gamma"),
+    (ScheduleConfig, {"patience": -1}, "patience"),
+    (LossConfig, {"label_smoothing": 1.0}, "label_smoothing"),
+    (LossConfig, {"class_weights": (1.0, -1.0)}, "class_weights"),
+    (LossConfig, {"class_weights": (0.0, 0.0)}, "class_weights"),
+    (LossConfig, {"class_weights": ()}, "class_weights"),
+    (LossConfig, {"class_weights": (1.0, float("inf"))}, "class_weights"),
+    (AugmentConfig, {"shift": 0.6}, "shift"),
+    (AugmentConfig, {"cutout": -0.1}, "cutout"),
+    (AugmentConfig, {"brightness": 1.1}, "brightness"),
+    (AugmentConfig, {"contrast": float("nan")}, "contrast"),
+    (OptimizerConfig, {"name": "adamm"}, "adamm"),
+    (ScheduleConfig, {"name": "cosin"}, "cosin"),
+    (Recipe, {"precision": "float8"}, "float8"),
+    (Recipe, {"averaging": "flipp"}, "flipp"),
+    (LossConfig, {"class_weights": "balancd"}, "balancd"),
+]
+
+
+@pytest.mark.parametrize(("kind", "values", "named"), WRONG, ids=[f"{kind.__name__}-{v}" for kind, v, _ in WRONG])
+def test_wrong_value_is_refused_when_the_recipe_is_made(kind, values, named):
+    with pytest.raises(InputError) as caught:
+        kind(**values)
+    assert named in str(caught.value)
+
+
+def test_recipes_are_frozen_and_keyword_only():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        find_recipe("standard").epochs = 3
+    with pytest.raises(TypeError):
+        Recipe("standard", 3)
+
+
+@pytest.mark.parametrize("name", DEFAULT_LR)
+def test_resolved_recipe_has_nothing_left_open(name):
+    recipe = Recipe(optimizer=OptimizerConfig(name=name)).resolved(images=True, mirror=True)
+    assert recipe.optimizer.lr == DEFAULT_LR[name]
+    assert recipe.augment.flip is True
+    assert recipe.augment.shift > 0
+    assert recipe.averaging == "flip"
+    assert recipe.resolved(images=False, mirror=False) == recipe
+
+
+def test_images_that_must_not_be_mirrored_are_not():
+    recipe = Recipe().resolved(images=True, mirror=False)
+    assert (recipe.augment.flip, recipe.averaging) == (False, "none")
+
+
+def test_tensors_of_ones_own_are_left_alone_unless_asked():
+    recipe = Recipe().resolved(images=False, mirror=False)
+    assert (recipe.augment.flip, recipe.augment.shift) == (False, 0.0)
+    asked = Recipe(augment=AugmentConfig(flip=True, shift=0.25)).resolved(images=False, mirror=False)
+    assert (asked.augment.flip, asked.augment.shift) == (True, 0.25)
