@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 import random
 import warnings
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
+
 from helpers import (
     CLASSES,
     SIDE,
@@ -28,10 +33,6 @@ from helpers import (
     tiny_network,
     weights,
 )
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
-
 from truefit import InputError, NonFiniteError, TruefitWarning, accuracy, train, validate
 
 LOSS = nn.CrossEntropyLoss()
@@ -77,13 +78,13 @@ def test_the_callers_batch_size_is_used_and_the_last_short_batch_kept() -> None:
 
 
 def test_training_lowers_the_loss_and_raises_the_accuracy() -> None:
-    network, dataset = tiny_network(), image_set(64)
-    before = sum(validate(network, dataset, 64, LOSS)), accuracy(network, dataset)
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
-    for _ in range(15):
-        train(network, dataset, 8, optimizer, LOSS)
-    after = sum(validate(network, dataset, 64, LOSS)), accuracy(network, dataset)
-    assert after[0] < before[0] / 2
+    network, dataset = tiny_network(), image_set(48)
+    before = sum(validate(network, dataset, 48, LOSS)), accuracy(network, dataset)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.05)
+    for _ in range(8):
+        train(network, dataset, 12, optimizer, LOSS)
+    after = sum(validate(network, dataset, 48, LOSS)), accuracy(network, dataset)
+    assert after[0] < before[0] * 0.7
     assert after[1] > max(before[1], 0.6)
 
 
@@ -169,7 +170,7 @@ def breaking_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     raise OwnError("from the loss")
 
 
-@pytest.mark.parametrize("breaks", ["network", "loss", "data set", "data set in a worker"])
+@pytest.mark.parametrize("breaks", ["network", "loss", "data set"])
 @pytest.mark.parametrize("function", ["train", "validate", "accuracy"])
 def test_own_errors_pass_through_and_the_modes_still_come_back(function: str, breaks: str) -> None:
     if (function, breaks) == ("accuracy", "loss"):
@@ -177,20 +178,26 @@ def test_own_errors_pass_through_and_the_modes_still_come_back(function: str, br
     network = Breaking() if breaks == "network" else tiny_network(batchnorm=True)
     network.train(False)
     next(iter(network.children())).train(True)
-    before, gave = modes(network), weights(network)
-    dataset = Raising(image_set(), at=9) if "data" in breaks else image_set()
+    before, gave = modes(network), [p.detach().clone() for p in network.parameters()]
+    dataset = Raising(image_set(), at=9) if breaks == "data set" else image_set()
     loss = breaking_loss if breaks == "loss" else LOSS
-    workers = 1 if "worker" in breaks else 0
     with pytest.raises(OwnError, match="from the"):
         if function == "train":
-            train(network, dataset, 12, sgd(network), loss, workers=workers)
+            train(network, dataset, 12, sgd(network), loss)
         elif function == "validate":
-            validate(network, dataset, 4, loss, workers=workers)
+            validate(network, dataset, 4, loss)
         else:
-            accuracy(network, dataset, batch_size=4, workers=workers)
+            accuracy(network, dataset, batch_size=4)
     assert modes(network) == before
     assert torch.is_grad_enabled()
-    assert_same_weights(network, gave)
+    assert all(torch.equal(p, was) for p, was in zip(network.parameters(), gave, strict=True))
+
+
+def test_own_errors_keep_their_type_on_the_way_out_of_a_worker() -> None:
+    network = tiny_network().eval()
+    with pytest.raises(OwnError, match="from the data set"):
+        train(network, Raising(image_set(), at=9), 12, sgd(network), LOSS, workers=1)
+    assert not any(modes(network))
 
 
 # --- randomness
@@ -379,16 +386,23 @@ def test_a_tensor_dataset_subclass_keeps_its_own_items() -> None:
     assert torch.equal(network.seen[0], dataset.tensors[0] * 2)
 
 
-def test_a_subset_subclass_keeps_its_own_items() -> None:
-    class Doubled(Subset[Any]):
-        def __getitem__(self, index: Any) -> Any:
+def test_a_class_that_fetches_batches_is_asked_for_them_and_its_subclass_for_its_own_items() -> None:
+    class Many(Counting):
+        def __getitems__(self, indices: list[int]) -> list[Any]:
+            return [self.dataset[index] for index in indices]
+
+    class Doubled(Many):
+        def __getitem__(self, index: int) -> tuple[Tensor, int]:
             image, label = super().__getitem__(index)
             return image * 2, label
 
-    network = Recording(tiny_network())
-    dataset = image_set(4)
-    validate(network, Doubled(dataset, range(4)), 4, LOSS)
-    assert torch.equal(network.seen[0], dataset.tensors[0] * 2)
+    network, dataset = Recording(tiny_network()), image_set(4)
+    many, doubled = Many(dataset), Doubled(dataset)
+    validate(network, many, 4, LOSS)
+    validate(network, doubled, 4, LOSS)
+    assert (many.fetched, doubled.fetched) == ([], [0, 1, 2, 3])
+    assert torch.equal(network.seen[0], dataset.tensors[0])
+    assert torch.equal(network.seen[1], dataset.tensors[0] * 2)
 
 
 def test_an_iterable_data_set_keeps_its_order_and_that_is_said_once() -> None:
@@ -639,10 +653,11 @@ OPTIMIZERS: dict[str, Any] = {
 }
 
 
+@cache
 def order_of_training(samples: int) -> list[int]:
     """The order in which `train` goes through the samples after `torch.manual_seed(7)`."""
     dataset, network = Counting(image_set(samples)), tiny_network()
-    seeded_train(network, dataset)
+    seeded_train(network, dataset, samples)
     return dataset.fetched
 
 
@@ -671,7 +686,9 @@ def test_a_nan_image_stops_training_with_the_weights_from_before_its_step(optimi
     network = tiny_network(batchnorm=True, dropout=0.2)
     mine = OPTIMIZERS[optimizer](network.parameters())
     torch.manual_seed(7)
-    with pytest.raises(NonFiniteError, match=rf"epoch 1, step {at_step + 1}(.|\n)*NaN or inf in .* samples {bad}\b") as e:
+    with pytest.raises(
+        NonFiniteError, match=rf"epoch 1, step {at_step + 1}(.|\n)*NaN or inf in .* samples {bad}\b"
+    ) as e:
         train(network, TensorDataset(images, dataset.tensors[1]), 4, mine, LOSS)
     assert (e.value.epoch, e.value.step) == (0, at_step)
     assert e.value.indices == order[4 * at_step : 4 * at_step + 4]

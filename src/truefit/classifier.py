@@ -137,8 +137,12 @@ class ConvolutionalNeuralNet:
                 fix="apply the training set's transform (for uint8 pixels: x / 255)",
             )
         with loop.mode(self.network, training=False), rng.preserved(device), torch.no_grad():
-            outputs: Tensor = self.network(images.to(device))
+            outputs: Tensor = self.network(images.to(device, self._dtype()))
         return outputs if looks_like_probabilities(outputs) else outputs.softmax(dim=1)
+
+    def _dtype(self) -> torch.dtype:
+        """The floating type that the network computes in."""
+        return next((p.dtype for p in self.network.parameters() if p.is_floating_point()), torch.float32)
 
     def _notify(self, event: Event) -> None:
         for observer in self._observers:

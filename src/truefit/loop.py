@@ -77,10 +77,11 @@ def train_epoch(
                     weighted = task.loss(outputs, part.targets) * (len(part) / len(batch))
                 gradient.backward(weighted)
                 loss = _plus(loss, weighted.detach())
-                correct = _plus(correct, task.count(outputs.detach(), part.targets))
+                with torch.no_grad():
+                    correct = _plus(correct, task.count(outputs, part.targets))
             assert loss is not None
-            gradient.take(step, loss)
-            if scheduler is not None:
+            taken = gradient.take(step, loss)
+            if taken and scheduler is not None:
                 scheduler.step()
             meter.add(len(batch), loss, correct)
             observe(StepFinished(epoch=epoch, step=step, samples=len(batch), loss=loss))

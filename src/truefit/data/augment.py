@@ -50,7 +50,7 @@ class Pipeline:
         return images.permute(0, 3, 1, 2)
 
     def _normalise(self, images: Tensor) -> Tensor:
-        images = images.to(torch.float32, copy=True)
+        images = images.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
         if self.mean:
             mean = torch.tensor(self.mean, device=images.device)
             std = torch.tensor(self.std, device=images.device)

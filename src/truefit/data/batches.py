@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from truefit import rng
 from truefit.data.augment import Pipeline
-from truefit.data.collate import collate, count_samples, label_range_of
+from truefit.data.collate import collate, count_samples, distinct_labels
 from truefit.data.imageset import ImageSet
 from truefit.data.plan import Plan
 
@@ -26,12 +26,13 @@ from truefit.data.plan import Plan
 class Batch:
     """Images (N, C, H, W) and targets (N,) int64 on the device.
 
-    `label_range`: smallest and largest label, known on the host; None where targets are not class indices.
+    `labels`: those that occur in this batch (or in the whole set), sorted, on the host; None where targets are not
+    class indices.
     """
 
     images: Tensor
     targets: Tensor
-    label_range: tuple[int, int] | None
+    labels: Tensor | None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -43,9 +44,12 @@ class Batch:
         """
         if count == 1:
             return [self]
-        pieces = -(-len(self) // -(-full // count))
+        size = -(-full // count)
+        pieces = -(-len(self) // size)
+        if size > 1:
+            pieces = max(1, min(pieces, len(self) // 2))
         images, targets = self.images.tensor_split(pieces), self.targets.tensor_split(pieces)
-        return [Batch(i, t, self.label_range) for i, t in zip(images, targets, strict=True)]
+        return [Batch(i, t, self.labels) for i, t in zip(images, targets, strict=True)]
 
 
 class Batches(Protocol):
@@ -109,7 +113,7 @@ class MemoryBatches(_Planned):
         super().__init__(plan)
         self.images = images.to(device)
         self.labels = labels.to(device)
-        self.label_range = (int(labels.min()), int(labels.max()))
+        self.distinct = distinct_labels(labels)
         self.pipeline, self.augment = pipeline, augment
 
     def damaged(self, epoch: int, step: int) -> list[int]:
@@ -120,7 +124,7 @@ class MemoryBatches(_Planned):
             rows = rows.to(self.images.device)
             draw = rng.generator(self.plan.seed or 0, "augment", epoch, step) if self.augment else None
             images = self.pipeline(self.images, rows, draw)
-            yield Batch(images, self.labels.index_select(0, rows), self.label_range)
+            yield Batch(images, self.labels.index_select(0, rows), self.distinct)
 
 
 class DatasetBatches(_Planned):
@@ -153,12 +157,12 @@ class DatasetBatches(_Planned):
             (rng.key(seed, "fetch", epoch, step), rows.tolist()) for step, rows in enumerate(self.plan.batches(epoch))
         ]
         for step, (images, targets) in enumerate(self._fetched(requests)):
-            label_range = label_range_of(targets)
+            labels = distinct_labels(targets)
             images = images.to(self.device, non_blocking=True)
             if self.pipeline is not None:
                 draw = rng.generator(seed, "augment", epoch, step) if self.augment else None
                 images = self.pipeline(images.permute(0, 2, 3, 1), None, draw)
-            yield Batch(images, targets.to(self.device, non_blocking=True), label_range)
+            yield Batch(images, targets.to(self.device, non_blocking=True), labels)
 
     def damaged(self, epoch: int, step: int) -> list[int]:
         rows = self.plan.batches(epoch)[step].tolist()
@@ -204,13 +208,15 @@ class IterableBatches:
         self.share_last, self.pipeline, self.augment, self.seed = share_last, pipeline, seed is not None, seed or 0
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        for step, samples in enumerate(self._cut(iter(self.dataset), epoch)):
+        with rng.seeded_host(rng.key(self.seed, "stream", epoch)):
+            stream = iter(self.dataset)
+        for step, samples in enumerate(self._cut(stream, epoch)):
             images, targets = collate(samples)
             images = images.to(self.device)
             if self.pipeline is not None:
                 draw = rng.generator(self.seed, "augment", epoch, step) if self.augment else None
                 images = self.pipeline(images.permute(0, 2, 3, 1), None, draw)
-            yield Batch(images, targets.to(self.device), label_range_of(targets))
+            yield Batch(images, targets.to(self.device), distinct_labels(targets))
 
     def _cut(self, samples: Iterator[Any], epoch: int) -> Iterator[list[Any]]:
         held: list[Any] = []

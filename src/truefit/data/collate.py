@@ -68,11 +68,9 @@ def _targets(labels: list[Any]) -> Tensor:
     )
 
 
-def label_range_of(targets: Tensor) -> tuple[int, int] | None:
-    """Smallest and largest label; None where targets are not class indices."""
-    if targets.ndim != 1 or targets.dtype != torch.int64:
-        return None
-    return int(targets.min()), int(targets.max())
+def distinct_labels(targets: Tensor) -> Tensor | None:
+    """The labels that occur, sorted; None where targets are not class indices."""
+    return torch.unique(targets) if targets.ndim == 1 and targets.dtype == torch.int64 else None
 
 
 def count_samples(dataset: Any, role: str) -> int | None:

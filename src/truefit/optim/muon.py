@@ -37,44 +37,43 @@ class Muon(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                gradient = parameter.grad
-                lr: float | Tensor = group["lr"]
+                gradient: Tensor = parameter.grad
+                # 1 takes the step; 0 leaves weights and momenta as they are, whatever the gradient.
+                taken = torch.ones((), device=gradient.device) if found_inf is None else (found_inf == 0).float()
                 if found_inf is not None:
-                    # A step of nothing, with clean numbers, leaves weights and momenta nearly alone; the caller
-                    # takes no step after it.
-                    taken = found_inf == 0
-                    gradient = torch.where(taken, gradient, 0.0)
-                    lr = torch.where(taken, group["lr"], 0.0)
+                    gradient = torch.where(taken > 0, gradient, 0.0)
+                rate = taken * group["lr"]
                 if parameter.ndim >= 2:
-                    update = self._orthogonal(parameter, gradient, group)
+                    update = self._orthogonal(parameter, gradient, group, taken)
                 else:
-                    update = self._adam(parameter, gradient)
-                    lr = lr * ADAM_SHARE
+                    update = self._adam(parameter, gradient, taken)
+                    rate = rate * ADAM_SHARE
                 if group["weight_decay"]:
-                    parameter.mul_(1 - lr * group["weight_decay"])
-                parameter.sub_(update * lr)
+                    parameter.mul_(1 - rate * group["weight_decay"])
+                parameter.sub_(update * rate)
 
-    def _orthogonal(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
+    def _orthogonal(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any], taken: Tensor) -> Tensor:
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(gradient)
         momentum: Tensor = state["momentum"]
-        momentum.lerp_(gradient, 1 - group["momentum"])
+        momentum.lerp_(gradient, taken * (1 - group["momentum"]))
         direction = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
         matrix = direction.flatten(1)
         scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
         update: Tensor = orthogonalised(matrix).view_as(direction) * scale
         return update
 
-    def _adam(self, parameter: Tensor, gradient: Tensor) -> Tensor:
+    def _adam(self, parameter: Tensor, gradient: Tensor, taken: Tensor) -> Tensor:
         state = self.state[parameter]
         if not state:
             state["step"] = torch.zeros((), device=parameter.device)
             state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        state["step"] += 1
+        state["step"] += taken
+        steps = state["step"].clamp(min=1)  # 0 only where the first step is skipped
         first, second = ADAM_BETAS
-        mean = state["mean"].lerp_(gradient, 1 - first) / (1 - first ** state["step"])
-        square = state["square"].lerp_(gradient.square(), 1 - second) / (1 - second ** state["step"])
+        mean = state["mean"].lerp_(gradient, taken * (1 - first)) / (1 - first**steps)
+        square = state["square"].lerp_(gradient.square(), taken * (1 - second)) / (1 - second**steps)
         update: Tensor = mean / (square.sqrt() + ADAM_EPS)
         return update
 

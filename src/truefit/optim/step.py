@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from truefit.errors import InputError
 from truefit.precision import Precision, device_of
 
+# Steps in a row that a gradient scaler may skip: by then it has halved its scale from 2^16 to below 2^-8.
+MOST_MISSED = 25
+
 
 class Scheduler(Protocol):
     """Anything that changes the learning rate when stepped, such as those of torch.optim.lr_scheduler."""
@@ -43,7 +46,9 @@ class GradientStep:
             )
         self.buffers = list(network.buffers())
         self.saved = [buffer.clone() for buffer in self.buffers]
-        self.first_bad = torch.full((), -1, dtype=torch.int64, device=device_of(network))
+        device = device_of(network)
+        self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+        self.missed = torch.zeros((), dtype=torch.int64, device=device)
 
     def clear(self) -> None:
         """Gradients to None, and buffers (BatchNorm's statistics) remembered."""
@@ -58,33 +63,59 @@ class GradientStep:
             loss = self.scaler.scale(loss * torch.where(self.first_bad < 0, 1.0, torch.nan))
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def take(self, number: int, loss: Tensor) -> None:
-        """Step `number` (from 0) of the epoch, whose mean loss is `loss`."""
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
+    def take(self, number: int, loss: Tensor) -> bool:
+        """Step `number` (from 0) of the epoch, whose mean loss is `loss`. False where it is known not to be taken."""
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.get_total_norm(gradients)
-        # With a scaler an infinite gradient is everyday: it lowers the scale and goes on.
-        finite = loss.isfinite() if self.scaler is not None else loss.isfinite() & norm.isfinite()
+        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        finite = loss.isfinite() & self._gradient_is_fine(norm)
         self.first_bad = torch.where((self.first_bad < 0) & ~finite, number, self.first_bad)
         if self.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
-        self._step()
+        taken = self._step()
         if self.buffers:
             bad = self.first_bad >= 0
             for buffer, saved in zip(self.buffers, self.saved, strict=True):
                 buffer.copy_(torch.where(bad, saved, buffer))
+        return taken
 
-    def _step(self) -> None:
+    def _gradient_is_fine(self, norm: Tensor) -> Tensor:
+        if self.scaler is None:
+            return norm.isfinite()
+        # With a scaler an infinite gradient is everyday: it halves the scale and goes on, but not for ever.
+        self.missed = torch.where(norm.isfinite(), 0, self.missed + 1)
+        return self.missed < MOST_MISSED
+
+    def _step(self) -> bool:
         optimizer: Any = self.optimizer
         if self.scaler is not None:
+            _write_first_momenta(optimizer)
             self.scaler.step(optimizer)
             self.scaler.update()
         elif getattr(optimizer, "_step_supports_amp_scaling", False):
             # Fused optimisers look at this flag on the device themselves, as they do for GradScaler.
+            _write_first_momenta(optimizer)
             optimizer.found_inf = (self.first_bad >= 0).to(torch.float32)
             optimizer.step()
             del optimizer.found_inf
         elif int(self.first_bad) < 0:
             # The others are asked from here: nothing on the CPU, one wait a step elsewhere, as in GradScaler.
             optimizer.step()
+        else:
+            return False
+        return True
+
+
+def _write_first_momenta(optimizer: torch.optim.Optimizer) -> None:
+    """Give fused SGD momenta of zero before its first step: the same step, bit for bit.
+
+    torch leaves them unwritten memory where that very step is skipped, and goes on from there.
+    """
+    if not isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        if group["fused"] and group["momentum"] and not group["dampening"]:
+            for parameter in group["params"]:
+                state = optimizer.state[parameter]
+                if parameter.grad is not None and state.get("momentum_buffer") is None:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)

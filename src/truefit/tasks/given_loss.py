@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from truefit.data.batches import Batch
 from truefit.errors import InputError, TruefitWarning
-from truefit.tasks.single_label import check_labels, hits
+from truefit.tasks.single_label import check_labels, check_outputs, hits
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -26,10 +26,10 @@ class GivenLoss:
 
     def check(self, outputs: Tensor, batch: Batch) -> None:
         classes = isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] > 1
-        if classes and batch.label_range is not None and self.ignored not in batch.label_range:
-            check_labels(batch, outputs.shape[1])
+        if classes and (batch.labels is not None or self.count_hits):
+            check_labels(batch, outputs.shape[1], self.ignored)
         elif self.count_hits:
-            check_labels(batch, outputs.shape[1] if classes else 0)
+            check_outputs(outputs, len(batch))
         if not self._unwatched:
             self._unwatched = True
             _warn_of_softmax(outputs)
@@ -53,9 +53,7 @@ class HitsOnly:
     """No loss at all: for `accuracy`."""
 
     def check(self, outputs: Tensor, batch: Batch) -> None:
-        if not isinstance(outputs, Tensor) or outputs.ndim != 2:
-            found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-            raise InputError("the network's output has the wrong shape", found=found, wanted="(N, number of classes)")
+        check_outputs(outputs, len(batch))
         check_labels(batch, outputs.shape[1])
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -66,15 +66,18 @@ def check_outputs(outputs: Tensor, samples: int) -> None:
         )
 
 
-def check_labels(batch: Batch, classes: int) -> None:
-    """Raise InputError where a label is not a class index from 0 to classes - 1."""
-    if batch.label_range is None:
+def check_labels(batch: Batch, classes: int, ignored: int | None = None) -> None:
+    """Raise InputError where a label is not a class index from 0 to classes - 1, nor the one that is ignored."""
+    if batch.labels is None:
         raise InputError(
             "labels must be class indices",
             found=f"targets of dtype {batch.targets.dtype} and shape {tuple(batch.targets.shape)}",
             wanted="one integer for each image",
         )
-    low, high = batch.label_range
+    labels = batch.labels if ignored is None else batch.labels[batch.labels != ignored]
+    if not len(labels):
+        return
+    low, high = int(labels[0]), int(labels[-1])
     if low < 0 or high >= classes:
         raise InputError(
             f"label {low if low < 0 else high} is outside the model's classes",
