@@ -32,7 +32,7 @@ class Batch:
 
     images: Tensor
     targets: Tensor
-    labels: Tensor | None
+    labels: tuple[int, ...] | None
 
     def __len__(self) -> int:
         return len(self.images)

@@ -68,9 +68,9 @@ def _targets(labels: list[Any]) -> Tensor:
     )
 
 
-def distinct_labels(targets: Tensor) -> Tensor | None:
+def distinct_labels(targets: Tensor) -> tuple[int, ...] | None:
     """The labels that occur, sorted; None where targets are not class indices."""
-    return torch.unique(targets) if targets.ndim == 1 and targets.dtype == torch.int64 else None
+    return tuple(torch.unique(targets).tolist()) if targets.ndim == 1 and targets.dtype == torch.int64 else None
 
 
 def count_samples(dataset: Any, role: str) -> int | None:

@@ -74,10 +74,10 @@ def check_labels(batch: Batch, classes: int, ignored: int | None = None) -> None
             found=f"targets of dtype {batch.targets.dtype} and shape {tuple(batch.targets.shape)}",
             wanted="one integer for each image",
         )
-    labels = batch.labels if ignored is None else batch.labels[batch.labels != ignored]
-    if not len(labels):
+    labels = batch.labels if ignored is None else [label for label in batch.labels if label != ignored]
+    if not labels:
         return
-    low, high = int(labels[0]), int(labels[-1])
+    low, high = labels[0], labels[-1]
     if low < 0 or high >= classes:
         raise InputError(
             f"label {low if low < 0 else high} is outside the model's classes",
