@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
 
 torch.set_num_threads(2)
+# Tests of the cache set a folder of their own; no other test writes to the user's.
+os.environ["TRUEFIT_CACHE"] = "off"
 
 
 @pytest.fixture

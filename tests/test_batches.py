@@ -77,7 +77,8 @@ def test_a_plan_cuts_every_index_into_exactly_one_batch(
     assert len(batches) == made.steps == -(-samples // batch_size)
     assert max(made.sizes) <= batch_size
     assert set(made.sizes[:-2]) <= {batch_size}
-    if share and samples > 1 and batch_size > 1:
+    # Three samples in batches of two can only be 2 + 1.
+    if share and samples > 1 and batch_size > 2:
         assert min(made.sizes) > 1
         assert made.sizes[-1] > 1 or samples == 1
     else:
@@ -149,11 +150,22 @@ def test_an_epoch_asked_twice_is_the_same_and_others_differ(rng: np.random.Gener
         assert not equal(first, second)
 
 
-def test_another_seed_gives_other_augmentation_of_the_same_image(rng: np.random.Generator) -> None:
-    images = pictures(rng, samples=1)
-    one = drawn(in_memory(images, plan(1, seed=1)))[0][0]
-    other = drawn(in_memory(images, plan(1, seed=2)))[0][0]
-    assert not torch.equal(one, other)
+def test_another_seed_and_another_epoch_give_other_augmentation_of_the_same_image(rng: np.random.Generator) -> None:
+    images, tensors = pictures(rng, samples=1), Augmented(image_set(1))
+    for make in (
+        lambda seed: in_memory(images, plan(1, seed=seed)),
+        lambda seed: DatasetBatches(images, plan(1, seed=seed), device=CPU, pipeline=PIPELINE, augment=True),
+        lambda seed: DatasetBatches(tensors, plan(1, seed=seed), device=CPU),
+    ):
+        found = [drawn(make(seed), epoch)[0][0] for seed in (1, 2) for epoch in (0, 1)]
+        assert len({tensor.numpy().tobytes() for tensor in found}) == 4
+
+
+def test_steps_of_an_epoch_are_augmented_differently(rng: np.random.Generator) -> None:
+    one = pictures(rng, samples=1).pixels[[0] * 8]
+    images = ImageSet(split="train", classes=("a",), labels=np.zeros(8, np.int64), pixels=one, image_size=8)
+    found = torch.cat([batch for batch, _ in drawn(in_memory(images, plan(8, batch_size=2)))])
+    assert len({image.numpy().tobytes() for image in found}) == 8
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -39,7 +39,15 @@ class NoPredictor:
 
 def run_with(*, validated: bool = True, epochs: int = 3) -> Run:
     history = [record(epoch, validated) for epoch in range(1, epochs + 1)]
-    return Run(folder=None, config={}, history=history, evaluation=None, predictor=NoPredictor(), weights="last", selected_on=None)
+    return Run(
+        folder=None,
+        config={},
+        history=history,
+        evaluation=None,
+        predictor=NoPredictor(),
+        weights="last",
+        selected_on=None,
+    )
 
 
 def lines(axes) -> dict[str, tuple[list[float], list[float]]]:

@@ -37,7 +37,7 @@ def test_unknown_command_names_the_nearest(invoke):
 def test_unknown_command_unlike_any_lists_all(invoke):
     answer = invoke("xyzzy")
     assert answer.code == 2
-    assert "evaluate, predict, train" in answer.err
+    assert "cache, evaluate, predict, train" in answer.err
 
 
 def test_unknown_option_of_the_command_itself_names_the_nearest(invoke):
@@ -82,14 +82,14 @@ def test_help_and_print_config_do_not_import_torch():
 import contextlib, io, sys
 from truefit.commands import main
 for words in (["--help"], ["--version"], ["train", "--help"], ["evaluate", "--help"], ["predict", "--help"],
-              ["train", "--print-config"]):
+              ["cache", "--help"], ["train", "--print-config"]):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         main(words)
     print(" ".join(words), [name for name in ("torch", "torchvision", "sklearn", "matplotlib") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert all(line.endswith(" []") for line in lines), done.stdout
 
 

@@ -190,6 +190,13 @@ def test_calibration_is_that_of_a_plain_count(seed: int, samples: int, classes: 
         assert all(row[name] == pytest.approx(wanted[name]) for name in wanted)
 
 
+def test_a_confidence_on_the_edge_belongs_to_the_bin_below() -> None:
+    label = np.zeros(1, np.int64)
+    for confidence, low in ((0.6, 8 / 15), (1.0, 14 / 15), (0.61, 9 / 15)):
+        curve = measure_all(np.array([[confidence, 1 - confidence]]), label, label)["calibration"]["curve"]
+        assert [row["low"] for row in curve] == [low]
+
+
 def test_perfect_and_worst_calibration() -> None:
     sure = np.array([[1.0, 0.0]] * 4)
     right, wrong = np.zeros(4, np.int64), np.ones(4, np.int64)

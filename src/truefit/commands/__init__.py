@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a classifier on a data set or a folder of images",
     "evaluate": "measure a run, on its own data or on another folder",
     "predict": "classify images with a run",
+    "cache": "list or remove decoded images that are kept on disk",
 }
 
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted"
@@ -33,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if words[0] not in COMMANDS:
         what = "option" if words[0].startswith("-") else "command"
-        print(f'error: unknown {what} "{words[0]}"\n  fix:    {nearest(words[0], COMMANDS)}', file=sys.stderr)
+        print(
+            f'error: unknown {what} "{words[0]}"\n  fix:    {nearest(words[0], [*COMMANDS, "--help", "--version"])}',
+            file=sys.stderr,
+        )
         return 2
     try:
         code: int = importlib.import_module(f"truefit.commands.{words[0]}").main(words[1:])

@@ -98,7 +98,11 @@ class _Planned:
 
 
 class MemoryBatches(_Planned):
-    """From uint8 images held in memory, (n, H, W, C): gathered, augmented and normalised on the device."""
+    """From uint8 images held in memory, (n, H, W, C): gathered, augmented and normalised on the device.
+
+    rows: where each of the samples stands in `images`, (samples,) int64, where these are a map of a larger file;
+    they then stay on the host, and a batch is gathered there. None: sample i is image i, all on the device.
+    """
 
     def __init__(
         self,
@@ -109,10 +113,11 @@ class MemoryBatches(_Planned):
         *,
         augment: bool,
         device: torch.device,
+        rows: Tensor | None = None,
     ) -> None:
         super().__init__(plan)
-        self.images = images.to(device)
-        self.labels = labels.to(device)
+        self.images = images.to(device) if rows is None else images
+        self.labels, self.rows = labels.to(device), rows
         self.distinct = distinct_labels(labels)
         self.pipeline, self.augment = pipeline, augment
 
@@ -121,10 +126,16 @@ class MemoryBatches(_Planned):
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         for step, rows in enumerate(self.plan.batches(epoch)):
-            rows = rows.to(self.images.device)
             draw = rng.generator(self.plan.seed or 0, "augment", epoch, step) if self.augment else None
-            images = self.pipeline(self.images, rows, draw)
-            yield Batch(images, self.labels.index_select(0, rows), self.distinct)
+            labels = self.labels.index_select(0, rows.to(self.labels.device))
+            yield Batch(self._prepared(rows, draw), labels, self.distinct)
+
+    def _prepared(self, rows: Tensor, draw: torch.Generator | None) -> Tensor:
+        device = self.labels.device
+        stored = rows if self.rows is None else self.rows.index_select(0, rows)
+        if self.images.device == device:
+            return self.pipeline(self.images, stored.to(device), draw)
+        return self.pipeline(self.images.index_select(0, stored).to(device), None, draw)
 
 
 class DatasetBatches(_Planned):
@@ -315,4 +326,8 @@ def make_batches(
         if dataset.pixels is not None:
             pixels, labels = torch.from_numpy(dataset.pixels), torch.from_numpy(dataset.labels)
             return MemoryBatches(pixels, labels, plan, pipeline, augment=augment, device=device)
+        if dataset.cached is not None:
+            pixels, labels = torch.from_numpy(dataset.cached.pixels), torch.from_numpy(dataset.labels)
+            rows = torch.from_numpy(dataset.cached.rows)
+            return MemoryBatches(pixels, labels, plan, pipeline, augment=augment, device=device, rows=rows)
     return DatasetBatches(dataset, plan, device=device, pipeline=pipeline, augment=augment, workers=workers)

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch.utils.data
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 """Suffixes, in lower case, of the files taken for images; upper case is accepted too."""
 
+T = TypeVar("T")
 Resize = Literal["crop", "stretch"]
 Pixels = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
@@ -156,7 +158,6 @@ def decode_files(
     """
     out = np.zeros((len(paths), size, size, 3), np.uint8) if keep else None
     unreadable: dict[int, str] = {}
-    done = 0
 
     def decode(rows: range) -> dict[int, str]:
         failed = {}
@@ -172,33 +173,57 @@ def decode_files(
                 out[row] = fit_image(image, size, resize)
         return failed
 
-    threads = threads or _fitting_threads(paths)
-    step = max(1, min(_CHUNK, -(-len(paths) // threads)))
-    chunks = [range(at, min(at + step, len(paths))) for at in range(0, len(paths), step)]
-    with _quiet_pillow():  # entered once here, so that the threads find it entered
-        for chunk, failed in zip(chunks, _mapped(decode, chunks, threads), strict=True):
-            unreadable.update(failed)
-            done += len(chunk)
-            if on_progress is not None:
-                on_progress(done, len(paths))
+    for _, failed in in_chunks(decode, paths, threads=threads, on_progress=on_progress):
+        unreadable.update(failed)
     return out, unreadable
 
 
-def _mapped(work: Callable[[range], dict[int, str]], chunks: list[range], threads: int) -> Iterator[dict[int, str]]:
-    """`map`, in a pool where there is more than one thread; after an error the rest is not run."""
+def in_chunks(
+    work: Callable[[range], T],
+    paths: Sequence[Path | str],
+    *,
+    largest: int = _CHUNK,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+) -> Generator[tuple[range, T]]:
+    """`work(rows)` for consecutive ranges of rows of `paths`, at most `largest` rows each, in their order.
+
+    Runs on as many threads as help for files of this size (or `threads`), only a few ranges ahead of whoever
+    takes the results, so that these do not pile up. After an error the rest is not run.
+    """
+    threads = threads or _fitting_threads(paths)
+    step = max(1, min(largest, -(-len(paths) // threads)))
+    chunks = [range(at, min(at + step, len(paths))) for at in range(0, len(paths), step)]
+    with _quiet_pillow():  # entered once here, so that the threads find it entered
+        for chunk, result in zip(chunks, _mapped(work, chunks, threads), strict=True):
+            yield chunk, result
+            if on_progress is not None:
+                on_progress(chunk.stop, len(paths))
+
+
+def _mapped(work: Callable[[range], T], chunks: list[range], threads: int) -> Iterator[T]:
+    """`map`, in a pool where there is more than one thread."""
     if threads == 1:
         yield from map(work, chunks)
         return
     pool = ThreadPoolExecutor(threads)
     try:
-        yield from pool.map(work, chunks)
+        waiting: deque[Future[T]] = deque()
+        for chunk in chunks:
+            waiting.append(pool.submit(work, chunk))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _fitting_threads(paths: Sequence[Path | str]) -> int:
     """One for small files and in a worker process (which is one of several already), else one a core."""
-    if torch.utils.data.get_worker_info() is not None:
+    # Not imported for this: a process that has not got torch's loader is no worker of it.
+    loader = sys.modules.get("torch.utils.data")
+    if loader is not None and loader.get_worker_info() is not None:
         return 1
     sizes = []
     for path in paths[:: max(1, len(paths) // 64)]:

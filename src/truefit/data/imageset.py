@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
+from truefit.data.cachefile import CachedImages, digests_of
 from truefit.data.images import Pixels, Resize, decode_files
 from truefit.errors import InputError, shorten
 
@@ -25,12 +26,13 @@ Indices = Sequence[int] | npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet(Dataset[tuple[torch.Tensor, int]]):
-    """One split: n images with their labels, held in memory or read from their files when they are asked for.
+    """One split: n images with their labels, held in memory, in the cache on disk, or read from their files.
 
     split:      `train`, `validation` or `test`
     classes:    the names of the classes; a label is an index into them
     labels:     int64 (n,), 0 <= label < len(classes)
-    pixels:     uint8 (n, H, W, 3), contiguous; None where images are read from disk
+    pixels:     uint8 (n, H, W, 3), contiguous; None where they are not held in memory
+    cached:     where the decoded images lie in the cache on disk; None where they do not
     paths:      the n files, absolute; None where there are no files
     image_size: height and width in pixels of every image; None only if files have a size of their own each
     resize:     how files are brought to `image_size`: `crop` or `stretch` (see `images.fit_image`)
@@ -43,6 +45,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     classes: tuple[str, ...]
     labels: Labels
     pixels: Pixels | None = None
+    cached: CachedImages | None = None
     paths: tuple[str, ...] | None = None
     image_size: int | None = None
     resize: Resize = "crop"
@@ -56,8 +59,10 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
             self._refuse("labels", f"{labels.min()} to {labels.max()}", f"0 to {len(self.classes) - 1}")
         if self.paths is not None and len(self.paths) != n:
             self._refuse("paths", f"{len(self.paths)} paths", f"one for each of {n} labels")
+        if self.cached is not None and len(self.cached) != n:
+            self._refuse("cached images", f"{len(self.cached)} images", f"one for each of {n} labels")
         if pixels is None:
-            if self.paths is None:
+            if self.paths is None and self.cached is None:
                 self._refuse("images", "neither pixels nor paths", "one of them")
             return
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or len(pixels) != n:
@@ -89,6 +94,8 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         rows = np.asarray(indices, np.int64)
         if self.pixels is not None:
             return self.pixels[rows]
+        if self.cached is not None:
+            return self.cached.read(rows)
         if self.paths is None or self.image_size is None:
             raise InputError("images without pixels need paths and an image_size", where=self.split)
         paths = [self.paths[row] for row in rows]
@@ -105,7 +112,8 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     def subset(self, indices: Indices, split: str | None = None) -> ImageSet:
         """The images at `indices`, in that order, as a set of its own (named `split` if given).
 
-        Pixels are copied, except where the indices are consecutive: then the memory is shared.
+        Pixels in memory are copied, except where the indices are consecutive: then the memory is shared. Those
+        in the cache are always shared.
         """
         rows = np.asarray(indices, np.int64)
         at: npt.NDArray[np.int64] | slice = rows
@@ -116,6 +124,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
             classes=self.classes,
             labels=self.labels[rows],
             pixels=None if self.pixels is None else self.pixels[at],
+            cached=None if self.cached is None else self.cached.subset(rows),
             paths=None if self.paths is None else tuple(self.paths[row] for row in rows),
             image_size=self.image_size,
             resize=self.resize,
@@ -123,7 +132,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
 
     @property
     def in_memory(self) -> bool:
-        """Whether the decoded pixels are held."""
+        """Whether the decoded pixels are held in memory (not in the cache on disk)."""
         return self.pixels is not None
 
     def counts(self) -> Labels:
@@ -133,8 +142,8 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     def fingerprint(self) -> str:
         """`blake2b:` and 64 hexadecimal digits over classes, labels and images, in their order.
 
-        The images count by their pixels where these are held (so the size they were brought to counts), else
-        by the bytes of their files; where the files lie does not count. Computed once.
+        The images count by their pixels where these are held or cached (so the size they were brought to
+        counts), else by the bytes of their files; where the files lie does not count. Computed once.
         """
         return self._fingerprint
 
@@ -146,7 +155,10 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         digest.update(self.labels.astype("<i8").tobytes())
         if self.pixels is not None:
             digest.update(f"{self.pixels.shape}".encode())
-            digest.update(self.pixels.data)
+            digest.update(digests_of(self.pixels))
+        elif self.cached is not None:
+            digest.update(f"{self.cached.shape}".encode())
+            digest.update(self.cached.digests())
         else:
             for path in self.paths or ():
                 content = Path(path).read_bytes()

@@ -26,7 +26,7 @@ def load_data(
     memory_share: float = 0.25,
     on_progress: Progress | None = None,
 ) -> Data:
-    """The splits of a data set, every image decoded at least once.
+    """The splits of a data set, every image decoded at least once, in this run or in one that filled the cache.
 
     spec:            a known name (`digits`, `cifar10` ...), else a folder; a folder called like a known name
                      is `./digits`
@@ -38,7 +38,9 @@ def load_data(
     split_seed:      draws the splits, and nothing else does
     skip_unreadable: leave out images that cannot be read (see `Data.skipped`) instead of refusing
     root:            cache folder for downloads
-    memory_share:    hold the pixels in memory if they need at most this share of what is available
+    memory_share:    hold the pixels in memory if they need at most this share of what is available; those of a
+                     folder that need more are decoded into the cache on disk (see `cache`), or, where that
+                     can't be written, read from their files in every epoch
     on_progress:     called with (files decoded, files in all)
 
     Raises `InputError`: no such name or folder; an empty folder; one class; a class without images; images

@@ -12,11 +12,13 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypedDict
 
 import numpy as np
 
-from truefit.data.images import MixedSizes, decode_files, first_size, is_image_name
+from truefit.data.cache import CacheUnusable, cached_images
+from truefit.data.cachefile import CachedImages
+from truefit.data.images import MixedSizes, Pixels, Progress, Resize, decode_files, first_size, is_image_name
 from truefit.data.imageset import Data, ImageSet, available_memory
 from truefit.data.sources import Options, drawn_note
 from truefit.data.splits import Labels, hold_out
@@ -34,6 +36,15 @@ SPLIT_FOLDERS = {
 TEST_FRACTION = 0.1
 _OWN_SIZE_UP_TO = 512
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+
+
+class _How(TypedDict):
+    """How files are decoded, into memory and into the cache alike."""
+
+    size: int
+    resize: Resize
+    own_size: bool
+    on_progress: Progress | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,9 +177,9 @@ def list_classes(folder: Path, classes: Sequence[str]) -> Files:
 def read_splits(
     folder: Path, parts: Mapping[str, Files], classes: tuple[str, ...], options: Options
 ) -> tuple[dict[str, ImageSet], list[str]]:
-    """Decode the files of all splits into one array; only check them where they take too much memory.
+    """Decode the files of all splits into one array; into the cache on disk where that takes too much memory.
 
-    Returns the sets, and a note if images had to change size without being asked to.
+    Returns the sets, and notes: images changed size without being asked to, or are not held in memory.
     Raises `InputError` listing the unreadable files, unless `options.skip_unreadable`.
     """
     paths = [path for files in parts.values() for path in files.paths]
@@ -179,22 +190,26 @@ def read_splits(
         own = 0 < width == height <= _OWN_SIZE_UP_TO
         size = width if own else options.default_image_size
 
-    def decode(size: int, own: bool) -> tuple[np.ndarray | None, dict[int, str]]:
+    def decode(size: int, own: bool) -> tuple[Pixels | None, CachedImages | None, dict[int, str]]:
+        how: _How = {"size": size, "resize": options.resize, "own_size": own, "on_progress": options.on_progress}
         fits = len(paths) * size * size * 3 <= options.memory_share * available_memory()
-        return decode_files(
-            paths,
-            size=size,
-            resize=options.resize,
-            own_size=own,
-            keep=fits,
-            on_progress=options.on_progress,
-        )
+        if not fits:
+            try:
+                cached, unreadable = cached_images(folder, paths, **how)
+            except CacheUnusable as reason:
+                notes.append(f"images do not fit in memory and are read from their files in every epoch: {reason}")
+            else:
+                notes.append("images do not fit in memory: decoded once, and kept on disk (see truefit cache ls)")
+                return None, cached, unreadable
+        pixels, unreadable = decode_files(paths, keep=fits, **how)
+        return pixels, None, unreadable
 
     try:
-        pixels, unreadable = decode(size, own)
+        pixels, cached, unreadable = decode(size, own)
     except MixedSizes:
         size, own = options.default_image_size, False
-        pixels, unreadable = decode(size, own)
+        notes.clear()
+        pixels, cached, unreadable = decode(size, own)
     if options.image_size is None and not own:
         notes.append(
             f"images do not have one square size up to {_OWN_SIZE_UP_TO}: brought to {size} x {size} pixels "
@@ -214,6 +229,7 @@ def read_splits(
             classes=classes,
             labels=files.labels[good - start],
             pixels=None if pixels is None else pixels[start:stop] if whole else pixels[good],
+            cached=None if cached is None else cached.subset(good),
             paths=tuple(paths[row] for row in good),
             image_size=size,
             resize=options.resize,

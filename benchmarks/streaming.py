@@ -1,0 +1,167 @@
+"""What a folder costs that does not fit in memory: made of small JPEG files, decoded once, then read from the cache.
+
+    python benchmarks/streaming.py FOLDER [--images 200000] [--size 32] [--epochs 2] [--save streaming]
+
+Makes FOLDER/images-N-SIZE where it is missing (real JPEG files of noise over gradients; ten classes), and measures
+in processes of their own: decoding into an empty cache; training that finds it filled; the same images in memory;
+read from their files without a cache (one epoch). Peak memory is summed over a process and its children: `rss` counts
+mapped pages of the cache, which the system takes back when it needs them; `own` does not.
+`--save NAME` writes results/NAME.json; without it the figures are only printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+CLASSES = 10
+# How much of the free memory the images may take: none, as if there were too many, or as much as they like.
+WAYS = {"decode": 0.0, "cache": 0.0, "files": 0.0, "memory": 1.0}
+
+
+def make_images(folder: Path, images: int, size: int) -> Path:
+    """A folder of class folders with `images` JPEG files of `size` x `size` in all; made whole or not at all."""
+    place = folder / f"images-{images}-{size}"
+    if place.is_dir():
+        return place
+    temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:size, :size] / size
+    for label in range(CLASSES):
+        (temporary / f"class-{label}").mkdir()
+    for number in range(images):
+        label = number % CLASSES
+        slope = np.stack([x * rng.uniform(0, 255), y * rng.uniform(0, 255), np.full((size, size), 25.0 * label)], 2)
+        pixels = np.clip(slope + rng.normal(0, 25, slope.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(temporary / f"class-{label}" / f"{number:07}.jpg", quality=90)
+    temporary.rename(place)
+    return place
+
+
+class Peak:
+    """The largest memory of this process and its children, sampled ten times a second, in MiB."""
+
+    def __init__(self) -> None:
+        self.rss = self.own = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.1):
+            found = [_memory(process) for process in (os.getpid(), *_children(os.getpid()))]
+            self.rss = max(self.rss, sum(rss for rss, _ in found))
+            self.own = max(self.own, sum(own for _, own in found))
+
+
+def _memory(process: int) -> tuple[float, float]:
+    """Resident memory in MiB: all, and what is not pages of files."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+        rss, files = (int(lines[name].split()[0]) / 1024 for name in ("VmRSS", "RssFile"))
+    except (OSError, KeyError):  # it has just ended
+        return 0.0, 0.0
+    return rss, rss - files
+
+
+def _children(process: int) -> list[int]:
+    found = []
+    for tasks in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in map(int, tasks.read_text().split()):
+            found += [child, *_children(child)]
+    return found
+
+
+def measure(way: str, folder: Path, epochs: int) -> dict[str, Any]:
+    """Load the folder and train ConvNet on it, in this process."""
+    from truefit import ConvNet, Trainer, load_data
+    from truefit.recipes.lookup import find_recipe
+    from truefit.recipes.recipe import Recipe
+
+    recipe: Recipe = find_recipe("standard")
+    with Peak() as peak:
+        start = time.perf_counter()
+        data = load_data(folder, memory_share=WAYS[way])
+        loaded = time.perf_counter() - start
+        rss_when_loaded, own_when_loaded = _memory(os.getpid())
+        start = time.perf_counter()
+        prints = [part.fingerprint() for part in data.splits]
+        printed = time.perf_counter() - start
+        result: dict[str, Any] = {
+            "images": sum(map(len, data.splits)),
+            "load_seconds": round(loaded, 3),
+            "fingerprint_seconds": round(printed, 3),
+            "fingerprints": prints,
+            "in_memory": data.train.in_memory,
+            "cached": data.train.cached is not None,
+            "loaded_rss_mib": round(rss_when_loaded),
+            "loaded_own_mib": round(own_when_loaded),
+        }
+        if way != "decode":
+            from dataclasses import replace
+
+            trainer = Trainer(ConvNet(CLASSES), replace(recipe, epochs=1 if way == "files" else epochs))
+            history = trainer.fit(data).history
+            result["images_per_second"] = [record["images_per_second"] for record in history]
+            result["epoch_seconds"] = [record["seconds"] for record in history]
+    return {**result, "peak_rss_mib": round(peak.rss), "peak_own_mib": round(peak.own)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--save", help="name of the result file")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.way:
+        print(json.dumps(measure(options.way, options.folder, options.epochs)))
+        return
+    options.folder.mkdir(parents=True, exist_ok=True)
+    images = make_images(options.folder, options.images, options.size)
+    cache = options.folder / "cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    figures = {}
+    for way in WAYS:
+        command = [sys.executable, __file__, str(images), "--way", way, "--epochs", str(options.epochs)]
+        environment = {**os.environ, "TRUEFIT_CACHE": "off" if way == "files" else str(cache)}
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        figures[way] = json.loads(done.stdout.splitlines()[-1])
+        print(way, json.dumps(figures[way], indent=2))
+    assert figures["cache"].pop("fingerprints") == figures["memory"].pop("fingerprints")
+    if options.save:
+        from protocol import save
+
+        save(
+            options.save,
+            "benchmarks/streaming.py: truefit.load_data of a folder of synthetic JPEG files, then Trainer(ConvNet, "
+            "standard).fit, validation and test 10 % each; every way in a process of its own, one after the other: "
+            "decode (empty cache), cache (filled), files (no cache), memory; single runs; files in the page cache",
+            {"size": options.size, "cache_bytes": sum(path.stat().st_size for path in cache.iterdir()), **figures},
+        )
+    shutil.rmtree(cache)
+
+
+if __name__ == "__main__":
+    main()
