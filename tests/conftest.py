@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-torch.set_num_threads(2)
+# One thread: networks here are tiny, and two threads that wait for each other on a busy machine take ten times as long.
+torch.set_num_threads(1)
 # Tests of the cache set a folder of their own; no other test writes to the user's.
 os.environ["TRUEFIT_CACHE"] = "off"
 

@@ -141,7 +141,8 @@ class Recipe:
     """All that decides a training but the data, the model and the seed.
 
     epochs: passes over the training set, at least 1. batch_size: samples for each optimiser step, at least 1.
-    accumulate: parts that a step is cut into, each weighted by its samples, to save memory.
+    accumulate: parts that a step is cut into, each weighted by its samples, to save memory. With class weights each
+    part's mean is over its own weights, so the step differs slightly from that of the whole batch.
     clip_norm: largest gradient norm (L2, over all parameters), or None.
     early_stopping: epochs without a better one (higher validation accuracy, or the same with a lower loss) after
     which training ends, or None.
