@@ -98,7 +98,8 @@ def test_the_number_of_operations_a_step_stays_what_it_was() -> None:
     assert per_step["aten::_fused_adamw_"] == 2  # weights, and biases without decay
     # The batch is gathered once, and its labels once; one copy makes it float.
     assert per_step["aten::index_select"] == 2
-    assert sum(per_step.values()) <= 245
+    # 18 of BatchNorm's buffers are remembered and, where a step is not finite, put back.
+    assert sum(per_step.values()) <= 275
 
 
 def test_each_split_is_passed_over_no_more_than_it_must_be() -> None:

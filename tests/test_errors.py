@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from truefit import InputError, NonFiniteError, TruefitError, TruefitWarning
-from truefit.errors import MissingExtraError, nearest, shorten
+from truefit.errors import nearest, shorten
 
 
 def test_an_error_lists_its_circumstances_in_order() -> None:
@@ -28,14 +28,12 @@ def test_what_is_not_known_is_left_out() -> None:
 def test_wrong_input_ends_a_command_with_2_and_other_failures_with_1() -> None:
     assert TruefitError("x").exit_code == 1
     assert InputError("x").exit_code == 2
-    assert MissingExtraError("timm", extra="timm", purpose="this model").exit_code == 2
 
 
 def test_kinds_can_be_caught_by_their_usual_types() -> None:
     assert issubclass(InputError, TruefitError)
     assert issubclass(InputError, ValueError)
     assert issubclass(NonFiniteError, InputError)
-    assert issubclass(MissingExtraError, ImportError)
     assert issubclass(TruefitWarning, UserWarning)
 
 
@@ -43,12 +41,6 @@ def test_a_non_finite_error_carries_its_place() -> None:
     error = NonFiniteError("the loss is not finite", epoch=2, step=7, indices=[4, 5], found="loss nan")
     assert (error.epoch, error.step, error.indices) == (2, 7, [4, 5])
     assert "loss nan" in str(error)
-
-
-def test_a_missing_extra_names_the_line_that_installs_it() -> None:
-    error = MissingExtraError("onnx", extra="onnx", purpose="export")
-    assert "pip install 'truefit[onnx]'" in str(error)
-    assert "onnx" in error.what
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -50,16 +52,12 @@ class NonFiniteError(InputError):
         super().__init__(what, **details)
 
 
-class MissingExtraError(TruefitError, ImportError):
-    """An optional package is needed: names the extra that brings it."""
-
-    exit_code = 2
-
-    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
-        super().__init__(
-            f"{purpose} needs the package {package}, which is not installed",
-            fix=f"pip install 'truefit[{extra}]'",
-        )
+def warn(text: str) -> None:
+    """Warn with TruefitWarning, at the line outside of truefit that led here."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "truefit":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, TruefitWarning, stacklevel=level)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from truefit import loop, rng
 from truefit.config import to_plain
-from truefit.data.batches import Batches, make_batches
+from truefit.data.batches import Batches, holds_bytes, make_batches
 from truefit.data.collate import count_samples
 from truefit.data.imageset import Data, ImageSet
 from truefit.data.statistics import channel_statistics
@@ -59,13 +60,14 @@ class Best:
     epoch: int = 0
     accuracy: float = -1.0
     loss: float = float("inf")
-    weights: dict[str, Tensor] | None = None
+    weights: dict[str, Any] | None = None
 
     def offer(self, epoch: int, evaluation: Evaluation, network: nn.Module) -> bool:
         if (evaluation.accuracy, -evaluation.loss) <= (self.accuracy, -self.loss):
             return False
         self.epoch, self.accuracy, self.loss = epoch, evaluation.accuracy, evaluation.loss
-        self.weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        # A deep copy keeps the versions of the modules' states, which some need to load them.
+        self.weights = copy.deepcopy(network.state_dict())
         return True
 
 
@@ -81,9 +83,11 @@ class Fit:
         data: Data | None,
     ) -> None:
         self.plan, self.data = plan, data
-        self.training_set, self.validation_set, self.test_set = training_set, validation_set, test_set
-        self.images = training_set if isinstance(training_set, ImageSet) else None
-        self.samples = count_samples(training_set, "training set")
+        self.training_set = _as_image_set(training_set)
+        self.validation_set = None if validation_set is None else _as_image_set(validation_set)
+        self.test_set = None if test_set is None else _as_image_set(test_set)
+        self.images = self.training_set if isinstance(self.training_set, ImageSet) else None
+        count_samples(training_set, "training set")
         for role, dataset in (("validation set", validation_set), ("test set", test_set)):
             if dataset is not None:
                 count_samples(dataset, role)
@@ -102,6 +106,7 @@ class Fit:
             self.network = self._build()
             self.rng_after_building = torch.default_generator.get_state()
         self.network.to(self.device, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
+        self._probe()
         self.module = Averaging(self.network, self.recipe.averaging_resolved, 1.0)
         self.task = self._task()
         mean, std = channel_statistics(self.images) if self.images is not None else ((), ())
@@ -175,6 +180,22 @@ class Fit:
         assert self.classes is not None
         return build_model(model, len(self.classes))
 
+    def _probe(self) -> None:
+        """Run a named model once on blank images, to find out now whether it can take their size."""
+        if not isinstance(self.plan.model, str):
+            return
+        height, width = (round(side * self.recipe.augment.crop) for side in image_size_of(self.training_set))
+        blank = torch.zeros(2, 3, height, width, device=self.device)
+        try:
+            with loop.mode(self.network, training=False), rng.preserved(self.device), torch.no_grad():
+                self.network(blank)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise InputError(
+                f"the images have the wrong size for {self.plan.model}",
+                found=f"{height} x {width}: {error}",
+                fix=f"--image-size {image_sizes(self.plan.model)[1]}",
+            ) from error
+
     def _task(self) -> SingleLabel:
         weights = self.recipe.loss.class_weights
         if weights == "balanced":
@@ -200,18 +221,18 @@ class Fit:
                 if folder is not None:
                     folder.write_config(self._describe())
                 self._train(folder)
-                last = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+                last = copy.deepcopy(self.network.state_dict())
                 self._restore_best()
+                if folder is not None:
+                    self._save_model(folder)
+                    folder.write_last(last)
                 evaluation = self._evaluate()
+                if folder is not None and evaluation is not None:
+                    folder.write_evaluation(evaluation)
         except BaseException:
             if folder is not None:
                 self._leave(folder)
             raise
-        if folder is not None:
-            folder.write_last(last)
-            self._save_model(folder)
-            if evaluation is not None:
-                folder.write_evaluation(evaluation)
         return Run(
             folder=folder.path if folder is not None else None,
             config=self._describe(),
@@ -347,15 +368,24 @@ class Fit:
     def predictor(self) -> Predictor:
         """The network as it stands, with everything that belongs to its use."""
         classes = self.classes or tuple(map(str, range(self.task.classes or 0)))
-        return Predictor(self.network, replace(self.config, classes=classes), self.settings)
+        splits = self._describe_data()["splits"]
+        return Predictor(
+            self.network,
+            replace(self.config, classes=classes),
+            self.settings,
+            weights=self.weights,
+            selected_on=self.selected_on,
+            own_splits={about["fingerprint"]: name for name, about in splits.items() if "fingerprint" in about},
+        )
 
     def _leave(self, folder: RunFolder) -> None:
         """Training broke off: keep what complete epochs gave, and nothing half-written."""
         if not self.history:
             folder.remove()
             return
-        self._restore_best()
+        # What made training break off is what the user must see.
         with suppress(Exception):
+            self._restore_best()
             self._save_model(folder)
 
     def _save_model(self, folder: RunFolder) -> None:
@@ -377,7 +407,7 @@ class Fit:
     def _golden_images(self) -> Tensor:
         dataset: Any = self.validation_set if self.validation_set is not None else self.training_set
         samples = count_samples(dataset, "data set")
-        with rng.preserved():
+        with rng.seeded(self.plan.seed):
             if samples is None:
                 chosen = [image for (image, _), _ in zip(dataset, range(GOLDEN_SAMPLES), strict=False)]
             else:
@@ -422,3 +452,18 @@ class Fit:
                 "notes": list(self.data.notes),
             }
         return about
+
+
+def _as_image_set(dataset: AnySet) -> AnySet:
+    """A Subset of an ImageSet as an ImageSet, so that its bytes are prepared like any other's."""
+    if type(dataset) is Subset:
+        inner = _as_image_set(dataset.dataset)
+        if isinstance(inner, ImageSet):
+            return inner.subset(list(dataset.indices))
+    if not isinstance(dataset, ImageSet) and holds_bytes(dataset):
+        raise InputError(
+            "the Trainer can't prepare ImageSets that were joined",
+            found=type(dataset).__name__,
+            wanted="one ImageSet, a Subset of one, or a data set of float tensors",
+        )
+    return dataset

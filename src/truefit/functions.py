@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Dataset
@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from truefit import loop
 from truefit.config import require
 from truefit.data.batches import Batches, make_batches
-from truefit.errors import TruefitWarning
+from truefit.errors import warn
 from truefit.models.traits import has_batchnorm
 from truefit.optim.step import Scheduler
 from truefit.precision import device_of
@@ -88,7 +88,7 @@ def training_batches(network: nn.Module, dataset: Dataset[Any], batch_size: int,
     _check(batch_size)
     batches = make_batches(
         dataset,
-        batch_size=batch_size,
+        batch_size=int(batch_size),
         device=device_of(network),
         role="training set",
         seed=int(torch.randint(2**62, ())),
@@ -96,7 +96,7 @@ def training_batches(network: nn.Module, dataset: Dataset[Any], batch_size: int,
         workers=workers,
     )
     if batches.samples is None:
-        warnings.warn("an iterable data set is not shuffled: its own order is used", TruefitWarning, stacklevel=3)
+        warn("an iterable data set is not shuffled: its own order is used")
     return batches
 
 
@@ -105,9 +105,9 @@ def evaluation_batches(
 ) -> Batches:
     """Batches in the data set's order."""
     _check(batch_size)
-    return make_batches(dataset, batch_size=batch_size, device=device_of(network), role=role, workers=workers)
+    return make_batches(dataset, batch_size=int(batch_size), device=device_of(network), role=role, workers=workers)
 
 
-def _check(batch_size: int) -> None:
-    whole = isinstance(batch_size, int) and not isinstance(batch_size, bool)
-    require(whole and batch_size >= 1, "batch_size", batch_size, "a whole number, at least 1")
+def _check(batch_size: object) -> None:
+    usable = isinstance(batch_size, int | np.integer) and not isinstance(batch_size, bool) and batch_size >= 1
+    require(bool(usable), "batch_size", batch_size, "a whole number, at least 1")

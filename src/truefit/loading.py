@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,8 +35,10 @@ def load(run_dir: str | Path, *, network: nn.Module | None = None, device: str |
     folder = RunFolder.open(run_dir)
     try:
         return _load(folder, network, device)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError("the run's files are incomplete", where=run_dir, found=f"no usable {error}") from error
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RuntimeError) as error:
+        raise InputError("the run's files are incomplete or changed", where=run_dir, found=repr(error)) from error
 
 
 def _load(folder: RunFolder, network: nn.Module | None, device: str | None) -> Run:
@@ -44,6 +47,11 @@ def _load(folder: RunFolder, network: nn.Module | None, device: str | None) -> R
     settings = from_plain(Settings, config["settings"], where="config.json: settings")
     settings = replace(settings, device=str(find_device(device)))
     predictor_config = from_plain(PredictorConfig, description["predictor"], where="model.json: predictor")
+    said = {**config["predictor"], "classes": description["predictor"]["classes"]}
+    if said != description["predictor"] or config["predictor"]["classes"] not in ([], said["classes"]):
+        raise InputError(
+            "model.json was changed", where=folder.path, found=description["predictor"], wanted=config["predictor"]
+        )
     architecture = description["architecture"]
     if network is None:
         if architecture["name"] is None:
@@ -53,12 +61,23 @@ def _load(folder: RunFolder, network: nn.Module | None, device: str | None) -> R
                 fix=f"truefit.load({str(folder.path)!r}, network=YourNetwork()), or --model package.module:callable",
             )
         network = build_model(architecture["name"], architecture["num_classes"])
+    # Some modules ask for the version of their state, which stands in the metadata of a fresh one.
+    state = OrderedDict(weights)
+    state._metadata = getattr(network.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict(state)
     except RuntimeError as error:
         raise InputError("the network does not fit the weights", where=folder.path, found=error) from None
     network.to(settings.device, memory_format=settings.memory_format)  # type: ignore[call-overload]
-    predictor = Predictor(network, predictor_config, settings)
+    splits = config["data"]["splits"]
+    predictor = Predictor(
+        network,
+        predictor_config,
+        settings,
+        weights=str(description["weights"]),
+        selected_on=description["selected_on"],
+        own_splits={about["fingerprint"]: name for name, about in splits.items() if "fingerprint" in about},
+    )
     _try_golden_batch(predictor, golden, folder)
     return Run(
         folder=folder.path,
@@ -106,7 +125,7 @@ def evaluate_run(
     if name is not None and (name in ("", ".", "..") or Path(name).name != name):
         raise InputError("--name must be a plain name", found=name, wanted="a name without slashes")
     images = _own_images(run, split) if data is None else _other_images(run, data, split, skip_unreadable)
-    own = _own_split(run, images)
+    own = predictor.own_splits.get(images.fingerprint())
     looks = 1
     if own is not None:
         looks += max(folder.looks(own), len(run.history) if own == run.selected_on else 0)
@@ -122,15 +141,6 @@ def evaluate_run(
     )
     default = evaluation.split if data is None else f"{Path(data).resolve().name}-{images.split}"
     return evaluation, folder.add_evaluation(name or default, evaluation)
-
-
-def _own_split(run: Run, images: ImageSet) -> str | None:
-    """The split of the run's own data that these images are, by their fingerprint."""
-    fingerprint = images.fingerprint()
-    for split, about in run.config["data"]["splits"].items():
-        if about.get("fingerprint") == fingerprint:
-            return str(split)
-    return None
 
 
 def _own_images(run: Run, split: str | None) -> ImageSet:

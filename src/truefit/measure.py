@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from truefit import loop, rng
+from truefit.config import require
 from truefit.data.batches import Batches, make_batches
 from truefit.data.collate import count_samples
 from truefit.data.imageset import ImageSet
@@ -105,20 +106,34 @@ def evaluate(
     network: nn.Module | Predictor,
     dataset: Dataset[Any] | ImageSet,
     *,
-    split: str = "test",
+    split: str | None = None,
     batch_size: int | None = None,
     workers: int = 0,
     observe: Observer = nobody,
 ) -> Evaluation:
     """Measure any network on any data set of (image tensor, label): one pass, every figure.
 
-    The network is taken as it is, where it is; it must give logits (N, K). A `Predictor` (`run.predictor`)
-    brings its own preparation. split: how the data set is called in the result. batch_size: None chooses one.
+    The network is taken as it is, where it is, and gets the images as the data set gives them (those of an
+    ImageSet scaled to 0..1); it must give logits (N, K). A network that was trained on prepared images belongs in
+    its `Predictor` (`run.predictor`), which prepares them in the same way. split: how the data set is called in the
+    result; None takes an ImageSet's own name, and "data" for others. batch_size: None chooses one.
 
     Raises InputError: empty data set, labels outside the outputs, outputs that are not finite.
     """
+    if split is None:
+        split = dataset.split if isinstance(dataset, ImageSet) else "data"
     if isinstance(network, Predictor):
-        return evaluate_predictor(network, dataset, split=split, observe=observe)
+        own = network.own_splits.get(dataset.fingerprint()) if isinstance(dataset, ImageSet) else None
+        return evaluate_predictor(
+            network,
+            dataset,
+            split=own or split,
+            # Of other data, a split that happens to have the same name has chosen nothing.
+            selected_on=network.selected_on if own is not None else None,
+            weights=network.weights,
+            observe=observe,
+        )
+    require(batch_size is None or batch_size >= 1, "batch_size", batch_size, "at least 1")
     settings: Settings = resolve(
         device=str(device_of(network)),
         precision="float32",

@@ -109,10 +109,24 @@ class Averaging(nn.Module):
 
 
 class Predictor:
-    """A network with all that belongs to its use: preparation, averaging, temperature, classes."""
+    """A network with all that belongs to its use: preparation, averaging, temperature, classes.
 
-    def __init__(self, network: nn.Module, config: PredictorConfig, settings: Settings) -> None:
+    weights: which these are, in words. selected_on: the split that chose them. own_splits: fingerprint -> name of
+    the splits that it was trained and chosen on.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: PredictorConfig,
+        settings: Settings,
+        *,
+        weights: str = "as given",
+        selected_on: str | None = None,
+        own_splits: dict[str, str] | None = None,
+    ) -> None:
         self.network, self.config, self.settings = network, config, settings
+        self.weights, self.selected_on, self.own_splits = weights, selected_on, own_splits or {}
         self.module = Averaging(network, config.averaging, config.temperature)
 
     @property

@@ -29,17 +29,7 @@ class Bar:
                 self.close()
                 training = event.split == "train"
                 name = f"Epoch {event.epoch + 1}/{self.epochs}" if training and self.epochs else event.split
-                self.bar = tqdm(
-                    desc=name,
-                    total=event.samples,
-                    unit=" images",
-                    leave=False,
-                    file=self.stream,
-                    # None: only where the stream is a terminal.
-                    disable=None,
-                    dynamic_ncols=True,
-                    miniters=1,
-                )
+                self.bar = self._draw(desc=name, total=event.samples)
             case Progress() if self.bar is not None:
                 figures = {"loss": event.loss, "accuracy": event.accuracy}
                 shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
@@ -53,10 +43,24 @@ class Bar:
     def reading(self, done: int, total: int) -> None:
         """Files decoded so far: for `load_data(on_progress=...)`."""
         if self.bar is None:
-            self.bar = tqdm(desc="Reading", total=total, unit=" images", leave=False, file=self.stream, disable=None)
+            self.bar = self._draw(desc="Reading", total=total)
         self.bar.update(done - self.bar.n)
         if done >= total:
             self.close()
+
+    def _draw(self, desc: str, total: int | None) -> Any:
+        # None: only where the stream is a terminal. There may be no stream at all.
+        hidden = True if self.stream is None else None
+        return tqdm(
+            desc=desc,
+            total=total,
+            unit=" images",
+            leave=False,
+            file=self.stream,
+            disable=hidden,
+            dynamic_ncols=True,
+            miniters=1,
+        )
 
     def close(self) -> None:
         """Take the bar away."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.utils.data import Dataset
 
+from truefit.config import require
 from truefit.data.imageset import Data
 from truefit.data.lookup import load_data
 from truefit.errors import InputError
@@ -30,8 +32,9 @@ class Trainer:
     """Fits a model by a recipe.
 
     model: a network that gives logits (N, K), or the name of one ("convnet", "resnet18"), which is then built
-    anew for each `fit`. recipe: a Recipe or the name of one. seed: decides initial weights (of a named model),
-    order and augmentation. device: "cpu", "cuda", "cuda:1", "mps", or None for the best. workers: processes that
+    anew for each `fit`; a network of your own goes on from its weights, and runs of it share it. recipe: a Recipe
+    or the name of one. epochs: instead of the recipe's. seed: decides initial weights (of a named model), order and
+    augmentation. device: "cpu", "cuda", "cuda:1", "mps", or None for the best. workers: processes that
     fetch samples which are not in memory. measure_training: measure accuracy on the training set after each
     epoch. observers: told every event (see truefit.events).
     """
@@ -41,6 +44,7 @@ class Trainer:
         model: nn.Module | str = "convnet",
         recipe: Recipe | str = "standard",
         *,
+        epochs: int | None = None,
         seed: int = 0,
         device: str | None = None,
         workers: int = 0,
@@ -51,6 +55,10 @@ class Trainer:
             family_of(model)
         self.model = model
         self.recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
+        if epochs is not None:
+            self.recipe = replace(self.recipe, epochs=epochs)
+        require(isinstance(workers, int) and workers >= 0, "workers", workers, "at least 0")
+        require(isinstance(seed, int) and 0 <= seed < 2**63, "seed", seed, "from 0 to below 2^63")
         self.seed, self.device, self.workers = seed, device, workers
         self.measure_training = measure_training
         self.observers = list(observers)
@@ -71,9 +79,17 @@ class Trainer:
         which brings its own validation and test split. Nothing is ever chosen on the test set. With no validation
         set the last weights are kept. out: a new or empty folder for the run; None writes nothing.
 
-        Raises InputError for bad data or settings, before anything is written; NonFiniteError where training
-        diverges: what the epochs before gave is then kept in `out`.
+        Raises InputError for bad data or settings, before anything is written (a data set of your own is looked at
+        sample by sample as it is used, so its faults show then); NonFiniteError where training diverges. What
+        complete epochs gave is then kept in `out`.
         """
+        if isinstance(training_set, str | Path | Data) and (validation_set is not None or test_set is not None):
+            raise InputError(
+                "this data brings its own validation and test set",
+                found="a validation_set or test_set beside it",
+                wanted="one or the other",
+                fix="give data.train as training_set to choose the others yourself",
+            )
         if isinstance(training_set, str | Path):
             usual = image_sizes(self.model)[1] if isinstance(self.model, str) else 32
             training_set = load_data(training_set, default_image_size=usual)
@@ -96,7 +112,7 @@ class Trainer:
         self.predictor = fit.predictor()
         return run
 
-    def evaluate(self, dataset: AnySet, *, split: str = "test") -> Evaluation:
+    def evaluate(self, dataset: AnySet, *, split: str | None = None) -> Evaluation:
         """Measure the network that `fit` left, on any data set."""
         if self.predictor is None:
             raise InputError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from truefit.errors import TruefitError, nearest
 
@@ -39,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    for stream in (sys.stdout, sys.stderr):
+        # A file name need not be text; printing it must not end the command.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code: int = importlib.import_module(f"truefit.commands.{words[0]}").main(words[1:])
         return code

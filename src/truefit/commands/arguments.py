@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
-from contextlib import redirect_stdout, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from io import StringIO
 from typing import Any, TypeVar
 
@@ -20,7 +21,9 @@ def parse(command: type[Command], name: str, words: Sequence[str], **more: Any) 
 
     An unknown option is found first, before the words after it are taken for something else.
     """
-    options = {word.partition("=")[0] for word in words if re.match(r"--[A-Za-z]", word)}
+    words = list(words)
+    before = words[: words.index("--")] if "--" in words else words
+    options = {word.partition("=")[0] for word in before if re.match(r"--[A-Za-z]", word)}
     known = _options(command, name, **more) if options - {"--help"} else set()
     for option in sorted(options - {"--help"}):
         if option.replace("_", "-") not in known:
@@ -32,6 +35,20 @@ def parse(command: type[Command], name: str, words: Sequence[str], **more: Any) 
 def _options(command: type[Any], name: str, **more: Any) -> set[str]:
     """All options of a command, read off its own help."""
     text = StringIO()
-    with redirect_stdout(text), suppress(SystemExit):
+    # Wide enough that no option is broken over two lines.
+    with redirect_stdout(text), suppress(SystemExit), _columns("1000"):
         tyro.cli(command, prog=f"truefit {name}", args=["--help"], **more)
     return set(re.findall(r"(?<![\w-])--[a-z][\w.-]*", text.getvalue()))
+
+
+@contextmanager
+def _columns(count: str) -> Iterator[None]:
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = count
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before

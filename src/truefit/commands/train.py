@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -109,6 +110,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def parse_train(arguments: Sequence[str]) -> TrainCommand:
     """The command from its words. `--recipe` and `--config` set the defaults that the other options change."""
+    # The long form of --optimizer too must not keep another optimiser's learning rate.
+    arguments = [re.sub(r"^--optimizer\.name(?==|$)", "--optimizer", word) for word in arguments]
     given = {"--recipe": _value(arguments, "--recipe"), "--config": _value(arguments, "--config")}
     recipe = find_recipe(given["--recipe"] or "standard")
     config = TrainConfig(recipe=recipe)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from truefit import rng
 from truefit.data.augment import Pipeline
@@ -170,7 +170,8 @@ class DatasetBatches(_Planned):
         for step, (images, targets) in enumerate(self._fetched(requests)):
             labels = distinct_labels(targets)
             images = images.to(self.device, non_blocking=True)
-            if self.pipeline is not None:
+            # Vectors have nothing to prepare.
+            if self.pipeline is not None and images.ndim == 4:
                 draw = rng.generator(seed, "augment", epoch, step) if self.augment else None
                 images = self.pipeline(images.permute(0, 2, 3, 1), None, draw)
             yield Batch(images, targets.to(self.device, non_blocking=True), labels)
@@ -299,6 +300,15 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+def holds_bytes(dataset: Any) -> bool:
+    """Whether all images come from ImageSets, through Subset and ConcatDataset: uint8, 0..255."""
+    if isinstance(dataset, Subset):
+        return holds_bytes(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        return all(map(holds_bytes, dataset.datasets))
+    return isinstance(dataset, ImageSet)
+
+
 def make_batches(
     dataset: Dataset[Any],
     *,
@@ -316,13 +326,14 @@ def make_batches(
     role: how the data set is called in an error. Raises InputError where it is empty.
     """
     samples = count_samples(dataset, role)
+    if pipeline is None and holds_bytes(dataset):
+        pipeline = Pipeline(scale=255.0)
     if isinstance(dataset, IterableDataset):
         return IterableBatches(dataset, batch_size, device=device, share_last=share_last, pipeline=pipeline, seed=seed)
     assert samples is not None
     plan = Plan(samples=samples, batch_size=batch_size, seed=seed, share_last=share_last)
     augment = seed is not None
-    if isinstance(dataset, ImageSet):
-        pipeline = pipeline or Pipeline(scale=255.0)
+    if isinstance(dataset, ImageSet) and pipeline is not None:
         if dataset.pixels is not None:
             pixels, labels = torch.from_numpy(dataset.pixels), torch.from_numpy(dataset.labels)
             return MemoryBatches(pixels, labels, plan, pipeline, augment=augment, device=device)

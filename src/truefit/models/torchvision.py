@@ -29,8 +29,6 @@ def build(name: str, num_classes: int) -> nn.Module:
 
 def image_sizes(name: str) -> tuple[int, int, int]:
     """Smallest, usual and largest side of its images, in pixels."""
-    if name.startswith("vit_h"):
-        return 224, 224, 224
     if name.startswith("vit_"):
         return 224, 224, 224
     if name == "inception_v3":

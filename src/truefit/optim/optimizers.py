@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from truefit.errors import InputError
 from truefit.optim.muon import Muon
 from truefit.recipes.recipe import OptimizerConfig
 
@@ -31,6 +32,8 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
     only pulls them away from where the data wants them.
     """
     trainable = [p for p in network.parameters() if p.requires_grad]
+    if not trainable:
+        raise InputError("the network has no trainable parameters", found="requires_grad is False for all of them")
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},

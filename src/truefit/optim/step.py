@@ -44,8 +44,14 @@ class GradientStep:
                 wanted="parameters of the network that is trained",
                 fix="make the optimizer from network.parameters() of this very network",
             )
-        self.buffers = list(network.buffers())
-        self.saved = [buffer.clone() for buffer in self.buffers]
+        # By name, as a forward pass may put another tensor in a buffer's place. Expanded ones can't be written to.
+        self.buffers = [
+            (module, name)
+            for module in network.modules()
+            for name, buffer in module.named_buffers(recurse=False)
+            if all(stride or size == 1 for stride, size in zip(buffer.stride(), buffer.shape, strict=True))
+        ]
+        self.saved: list[Tensor] = []
         device = device_of(network)
         self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
         self.missed = torch.zeros((), dtype=torch.int64, device=device)
@@ -53,8 +59,7 @@ class GradientStep:
     def clear(self) -> None:
         """Gradients to None, and buffers (BatchNorm's statistics) remembered."""
         self.optimizer.zero_grad(set_to_none=True)
-        if self.buffers:
-            torch._foreach_copy_(self.saved, self.buffers)
+        self.saved = [getattr(module, name).clone() for module, name in self.buffers]
 
     def backward(self, loss: Tensor) -> None:
         """Add this loss's gradients."""
@@ -73,10 +78,10 @@ class GradientStep:
         if self.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
         taken = self._step()
-        if self.buffers:
-            bad = self.first_bad >= 0
-            for buffer, saved in zip(self.buffers, self.saved, strict=True):
-                buffer.copy_(torch.where(bad, saved, buffer))
+        bad = self.first_bad >= 0
+        for (module, name), saved in zip(self.buffers, self.saved, strict=True):
+            buffer = getattr(module, name).detach()
+            buffer.copy_(torch.where(bad, saved, buffer))
         return taken
 
     def _gradient_is_fine(self, norm: Tensor) -> Tensor:

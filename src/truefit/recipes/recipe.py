@@ -60,7 +60,7 @@ class ScheduleConfig:
     warmup: fraction of all steps in which it rises linearly from near 0 to the peak; None is 0.2 for one-cycle, and
     none for the others. one-cycle: then falls linearly to `final` x peak. cosine: falls along a half cosine.
     step: times `gamma` every `step_epochs` epochs. constant: stays.
-    reduce-on-plateau: times `gamma` after `patience` epochs without a lower validation loss.
+    reduce-on-plateau: times `gamma` after more than `patience` epochs without a lower validation loss.
     """
 
     name: ScheduleName = "one-cycle"
@@ -100,8 +100,8 @@ class LossConfig:
         check_types(self)
         require(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, "from 0 to below 1")
         if isinstance(self.class_weights, tuple):
-            usable = all(0 <= weight < float("inf") for weight in self.class_weights) and any(self.class_weights)
-            require(usable, "loss.class_weights", self.class_weights, "finite numbers >= 0, not all 0")
+            usable = len(self.class_weights) > 0 and all(0 < weight < float("inf") for weight in self.class_weights)
+            require(usable, "loss.class_weights", self.class_weights, "finite numbers above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ class Recipe:
     early_stopping: epochs without a better one (higher validation accuracy, or the same with a lower loss) after
     which training ends, or None.
     averaging: "flip" averages the logits of each image and its mirror image when predicting and evaluating;
-    "auto" does so where the data may be mirrored.
+    "auto" does so where training mirrors images too.
     precision: "auto" is float32; bfloat16 and float16 use autocast.
     augment: changes training images. The tensors of a data set of your own are changed only where it is said.
     """
@@ -200,14 +200,15 @@ class Recipe:
         mirror: whether a mirror image belongs to the same class.
         """
         augment = self.augment
+        flip = mirror if augment.flip is None else augment.flip
         return replace(
             self,
             optimizer=replace(self.optimizer, lr=self.optimizer.peak_lr),
             schedule=replace(self.schedule, warmup=self.schedule.warmup_fraction),
             augment=replace(
                 augment,
-                flip=mirror if augment.flip is None else augment.flip,
+                flip=flip,
                 shift=(DEFAULT_SHIFT if images else 0.0) if augment.shift is None else augment.shift,
             ),
-            averaging=("flip" if mirror else "none") if self.averaging == "auto" else self.averaging,
+            averaging=("flip" if flip and images else "none") if self.averaging == "auto" else self.averaging,
         )

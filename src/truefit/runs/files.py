@@ -44,7 +44,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path.name} is missing", where=path.parent, wanted="a finished run") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path.name} can't be read", where=path, found=error, wanted="JSON") from error
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         found = value.get("schema") if isinstance(value, dict) else type(value).__name__
@@ -61,13 +61,17 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The mappings that `append_line` wrote."""
+    """The mappings that `append_line` wrote; InputError where missing, damaged or of another schema."""
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     except FileNotFoundError:
         raise InputError(f"{path.name} is missing", where=path.parent, wanted="a run") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path.name} can't be read", where=path, found=error, wanted="lines of JSON") from error
+    for number, line in enumerate(lines, start=1):
+        if not isinstance(line, dict) or line.get("schema") != SCHEMA:
+            raise InputError(f"{path.name} has an unknown schema", where=f"{path}, line {number}", wanted=SCHEMA)
+    return lines
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -12,7 +12,18 @@ from torch import Tensor
 
 from truefit.errors import InputError, shorten
 from truefit.runs.evaluation import Evaluation
-from truefit.runs.files import append_line, read_json, read_lines, read_tensors, write_json, write_tensors
+from truefit.runs.files import (
+    append_line,
+    file_digest,
+    read_json,
+    read_lines,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
+
+# What a run folder may hold. A folder with anything else in it is never replaced.
+OWN = {"config.json", "history.jsonl", "evaluation.json", "predictions.npz", "model", "evaluations"}
 
 
 @dataclass(frozen=True)
@@ -21,33 +32,40 @@ class RunFolder:
 
     config.json, history.jsonl, evaluation.json, predictions.npz, model/ (weights.safetensors, model.json,
     golden.safetensors, last/weights.safetensors), evaluations/NAME/.
+
+    aside: where a run that this one replaces waits until the new one has something to show.
     """
 
     path: Path
+    aside: Path | None = None
 
     @staticmethod
     def check_new(path: str | Path, *, overwrite: bool = False) -> None:
         """Raise InputError where `create` would: the folder holds something, or can't be written.
 
-        overwrite: a folder that holds a run may be replaced; one that holds anything else never is.
+        overwrite: a folder that holds a run and nothing else may be replaced.
         """
-        path = Path(path)
-        is_run = (path / "config.json").is_file()
+        path = Path(path).resolve()
         if path.exists() and not path.is_dir():
             raise InputError("the output folder is a file", where=path, fix="name another --out")
         try:
             content = sorted(p.name for p in path.iterdir()) if path.exists() else []
         except OSError as error:
             raise InputError("the output folder can't be read", where=path, found=error.strerror) from None
-        if content and not (overwrite and is_run):
+        is_run = "config.json" in content
+        foreign = [name for name in content if name not in OWN]
+        if content and not (overwrite and is_run and not foreign):
+            fix = "name another --out"
+            if is_run and not overwrite and not foreign:
+                fix += ", or say --overwrite to replace this run"
             raise InputError(
                 "the output folder is not empty",
                 where=path,
-                found=shorten(content, 5),
-                wanted="a new or empty folder",
-                fix="name another --out" + (", or say --overwrite to replace this run" if is_run else ""),
+                found=shorten(foreign or content, 5),
+                wanted="a run and nothing else, to be replaced" if overwrite else "a new or empty folder",
+                fix=fix,
             )
-        standing = next(place for place in (path, *path.absolute().parents) if place.exists())
+        standing = next(place for place in (path, *path.parents) if place.exists())
         if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
             raise InputError(
                 "the output folder can't be written",
@@ -58,24 +76,26 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, *, overwrite: bool = False) -> RunFolder:
-        """An empty folder for a new run; raises what `check_new` raises."""
-        path = Path(path)
+        """A folder for a new run, claimed for this process; raises what `check_new` raises."""
+        path = Path(path).resolve()
         cls.check_new(path, overwrite=overwrite)
-        folder = cls(path)
+        aside = None
         try:
             if path.exists() and any(path.iterdir()):
-                path.rename(folder._aside)
+                aside = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+                path.rename(aside)
             path.mkdir(parents=True, exist_ok=True)
+            # Of two processes that come this far at once, one gets the folder.
+            os.close(os.open(path / "config.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            raise InputError(
+                "another run has just begun in this folder", where=path, fix="name another --out"
+            ) from None
         except OSError as error:
             raise InputError(
                 "the output folder can't be written", where=path, found=error, fix="name another --out"
             ) from error
-        return folder
-
-    @property
-    def _aside(self) -> Path:
-        """Where a run that is being replaced waits until the new one has something to show."""
-        return self.path.with_name(f".{self.path.name}.replaced")
+        return cls(path, aside)
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -91,10 +111,10 @@ class RunFolder:
         return cls(path)
 
     def remove(self) -> None:
-        """Remove everything; a run that was being replaced comes back."""
+        """Remove everything that this run wrote; a run that was being replaced comes back."""
         shutil.rmtree(self.path)
-        if self._aside.is_dir():
-            self._aside.rename(self.path)
+        if self.aside is not None and self.aside.is_dir():
+            self.aside.rename(self.path)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """All that is needed to repeat the run."""
@@ -107,8 +127,8 @@ class RunFolder:
     def add_epoch(self, record: dict[str, Any]) -> None:
         """A line of the history. With the first, a run that was being replaced is gone for good."""
         append_line(self.path / "history.jsonl", record)
-        if self._aside.is_dir():
-            shutil.rmtree(self._aside)
+        if self.aside is not None and self.aside.is_dir():
+            shutil.rmtree(self.aside)
 
     def read_history(self) -> list[dict[str, Any]]:
         """A mapping for each epoch."""
@@ -116,9 +136,11 @@ class RunFolder:
 
     def write_model(self, description: dict[str, Any], weights: dict[str, Tensor], golden: dict[str, Tensor]) -> None:
         """The model: weights, what they belong to, and inputs with the outputs they gave."""
-        write_tensors(self.path / "model" / "weights.safetensors", weights)
-        write_tensors(self.path / "model" / "golden.safetensors", golden)
-        write_json(self.path / "model" / "model.json", description)
+        model = self.path / "model"
+        write_tensors(model / "weights.safetensors", weights)
+        write_tensors(model / "golden.safetensors", golden)
+        digests = {name: file_digest(model / f"{name}.safetensors") for name in ("weights", "golden")}
+        write_json(model / "model.json", {**description, "digests": digests})
 
     def write_last(self, weights: dict[str, Tensor]) -> None:
         """The weights after the last epoch."""
@@ -127,11 +149,17 @@ class RunFolder:
     def read_model(self) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
         """What `write_model` wrote."""
         model = self.path / "model"
-        return (
-            read_json(model / "model.json"),
-            read_tensors(model / "weights.safetensors"),
-            read_tensors(model / "golden.safetensors"),
-        )
+        description = read_json(model / "model.json")
+        weights, golden = read_tensors(model / "weights.safetensors"), read_tensors(model / "golden.safetensors")
+        for name in ("weights", "golden"):
+            if description["digests"][name] != file_digest(model / f"{name}.safetensors"):
+                raise InputError(
+                    f"{name}.safetensors is not the file that model.json was written with",
+                    where=model,
+                    found="another file, or a changed one",
+                    wanted=description["digests"][name],
+                )
+        return description, weights, golden
 
     def write_evaluation(self, evaluation: Evaluation) -> None:
         """The run's own evaluation."""

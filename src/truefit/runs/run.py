@@ -24,6 +24,8 @@ class CanPredict(Protocol):
 class Run:
     """What `Trainer.fit` returns and `truefit.load` reads.
 
+    Its network wants prepared images: use `predict`, or `truefit.evaluate(run.predictor, dataset)`.
+
     folder: where it was written, or None. config: all that is needed to repeat it. history: a mapping for each
     epoch. evaluation: on test, else on validation; None where there is neither. predictor: the best weights, or
     the last where there is no validation. weights: which these are, in words. selected_on: the split on which they

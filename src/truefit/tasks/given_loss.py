@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from truefit.data.batches import Batch
-from truefit.errors import InputError, TruefitWarning
+from truefit.errors import InputError, warn
 from truefit.tasks.single_label import check_labels, check_outputs, hits
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -75,10 +74,8 @@ def looks_like_probabilities(outputs: Tensor) -> bool:
 
 def _warn_of_softmax(outputs: Tensor) -> None:
     if isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] > 1 and looks_like_probabilities(outputs):
-        warnings.warn(
+        warn(
             "FIT101: the network seems to end in softmax, and CrossEntropyLoss applies it once more: the loss can't "
             "fall below ln(1 + (K - 1)/e) for K classes, and learning is slow. Remove the softmax layer; the "
-            "probabilities come from predict(). Training goes on exactly as asked.",
-            TruefitWarning,
-            stacklevel=2,
+            "probabilities come from predict(). Training goes on exactly as asked."
         )
