@@ -13,13 +13,15 @@ import torch
 from truefit.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
+# Read when the script starts: later the checkout may stand at another commit than the code that runs.
+MADE_WITH = provenance(torch.device("cpu"))
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def save(name: str, protocol: str, result: dict[str, Any]) -> None:
     """Write results/NAME.json: the protocol in words, the figures, and what they were made with."""
     RESULTS.mkdir(exist_ok=True)
-    content = {"protocol": protocol, **result, **provenance(torch.device("cpu")), "threads": torch.get_num_threads()}
+    content = {"protocol": protocol, **result, **MADE_WITH, "threads": torch.get_num_threads()}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
