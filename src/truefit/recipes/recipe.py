@@ -152,7 +152,7 @@ class Recipe:
     augment: changes training images. The tensors of a data set of your own are changed only where it is said.
     """
 
-    name: str = "standard"
+    name: str = "custom"
     epochs: int = 10
     batch_size: int = 64
     accumulate: int = 1
