@@ -126,7 +126,7 @@ class MemoryBatches(_Planned):
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         for step, rows in enumerate(self.plan.batches(epoch)):
-            draw = rng.generator(self.plan.seed or 0, "augment", epoch, step) if self.augment else None
+            draw = _draw(self.augment, self.plan.seed or 0, epoch, step)
             labels = self.labels.index_select(0, rows.to(self.labels.device))
             yield Batch(self._prepared(rows, draw), labels, self.distinct)
 
@@ -170,10 +170,7 @@ class DatasetBatches(_Planned):
         for step, (images, targets) in enumerate(self._fetched(requests)):
             labels = distinct_labels(targets)
             images = images.to(self.device, non_blocking=True)
-            # Vectors have nothing to prepare.
-            if self.pipeline is not None and images.ndim == 4:
-                draw = rng.generator(seed, "augment", epoch, step) if self.augment else None
-                images = self.pipeline(images.permute(0, 2, 3, 1), None, draw)
+            images = _prepared(images, self.pipeline, _draw(self.augment, seed, epoch, step))
             yield Batch(images, targets.to(self.device, non_blocking=True), labels)
 
     def damaged(self, epoch: int, step: int) -> list[int]:
@@ -225,9 +222,7 @@ class IterableBatches:
         for step, samples in enumerate(self._cut(stream, epoch)):
             images, targets = collate(samples)
             images = images.to(self.device)
-            if self.pipeline is not None:
-                draw = rng.generator(self.seed, "augment", epoch, step) if self.augment else None
-                images = self.pipeline(images.permute(0, 2, 3, 1), None, draw)
+            images = _prepared(images, self.pipeline, _draw(self.augment, self.seed, epoch, step))
             yield Batch(images, targets.to(self.device), distinct_labels(targets))
 
     def _cut(self, samples: Iterator[Any], epoch: int) -> Iterator[list[Any]]:
@@ -251,6 +246,18 @@ class IterableBatches:
 
     def damaged(self, epoch: int, step: int) -> list[int]:
         return []  # what has streamed by can't be asked for again
+
+
+def _draw(augment: bool, seed: int, epoch: int, step: int) -> torch.Generator | None:
+    """The generator of one batch's augmentation; None where nothing is augmented."""
+    return rng.generator(seed, "augment", epoch, step) if augment else None
+
+
+def _prepared(images: Tensor, pipeline: Pipeline | None, draw: torch.Generator | None) -> Tensor:
+    """A stacked batch (N, C, H, W) through the pipeline; vectors have nothing to prepare."""
+    if pipeline is None or images.ndim != 4:
+        return images
+    return pipeline(images.permute(0, 2, 3, 1), None, draw)
 
 
 class _Fetch(Dataset[Any]):
