@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 import truefit
 from truefit import ImageSet, InputError, NonFiniteError, Recipe, Trainer
 from truefit.events import EpochFinished, FitStarted, PassFinished, PassStarted, Progress, StepFinished
-from truefit.fitting import Best
+from truefit.fitting.best import Best
 from truefit.recipes.recipe import LossConfig, OptimizerConfig, ScheduleConfig
 
 CONSTANT = ScheduleConfig(name="constant", warmup=0.0)

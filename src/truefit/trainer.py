@@ -15,7 +15,8 @@ from truefit.data.imageset import Data
 from truefit.data.lookup import load_data
 from truefit.errors import InputError
 from truefit.events import Event, Observer
-from truefit.fitting import Fit, FitPlan
+from truefit.fitting.fit import Fit
+from truefit.fitting.plan import FitPlan
 from truefit.measure import evaluate
 from truefit.models.lookup import family_of, image_sizes
 from truefit.predictor import Predictor

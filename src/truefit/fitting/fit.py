@@ -5,70 +5,39 @@ from __future__ import annotations
 import copy
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset, Subset
+from torch import nn
 
 from truefit import loop, rng
-from truefit.config import to_plain
-from truefit.data.batches import Batches, holds_bytes, make_batches
+from truefit.data.batches import Batches, make_batches
 from truefit.data.collate import count_samples
 from truefit.data.imageset import Data, ImageSet
 from truefit.data.statistics import channel_statistics
-from truefit.errors import InputError, shorten
-from truefit.events import EpochFinished, FitStarted, Observer
+from truefit.events import EpochFinished, FitStarted
+from truefit.fitting.best import Best
+from truefit.fitting.checks import (
+    as_image_set,
+    check_classes,
+    check_named_model,
+    check_recipe,
+    probe,
+    task_for,
+)
+from truefit.fitting.description import describe_data, describe_model, describe_run, golden_images
+from truefit.fitting.plan import AnySet, FitPlan
 from truefit.measure import class_names, evaluate_predictor, image_size_of, measure
-from truefit.models.lookup import build_model, image_sizes
+from truefit.models.lookup import build_model
 from truefit.models.traits import has_batchnorm
 from truefit.optim.optimizers import build_optimizer
 from truefit.optim.schedules import Schedule
 from truefit.precision import Precision, describe, resolve, threads
 from truefit.predictor import Averaging, Predictor, PredictorConfig
-from truefit.provenance import provenance
-from truefit.recipes.recipe import Recipe
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.folder import RunFolder
 from truefit.runs.run import Run
-from truefit.tasks.single_label import SingleLabel
-
-GOLDEN_SAMPLES = 8
-
-AnySet = Dataset[Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitPlan:
-    """What a Trainer hands over to one training."""
-
-    model: nn.Module | str
-    recipe: Recipe
-    seed: int
-    device: str | None
-    workers: int
-    measure_training: bool
-    notify: Observer
-
-
-@dataclass
-class Best:
-    """The best epoch so far: highest validation accuracy, then lower loss, then the earlier one."""
-
-    epoch: int = 0
-    accuracy: float = -1.0
-    loss: float = float("inf")
-    weights: dict[str, Any] | None = None
-
-    def offer(self, epoch: int, evaluation: Evaluation, network: nn.Module) -> bool:
-        if (evaluation.accuracy, -evaluation.loss) <= (self.accuracy, -self.loss):
-            return False
-        self.epoch, self.accuracy, self.loss = epoch, evaluation.accuracy, evaluation.loss
-        # A deep copy keeps the versions of the modules' states, which some need to load them.
-        self.weights = copy.deepcopy(network.state_dict())
-        return True
 
 
 class Fit:
@@ -83,9 +52,9 @@ class Fit:
         data: Data | None,
     ) -> None:
         self.plan, self.data = plan, data
-        self.training_set = _as_image_set(training_set)
-        self.validation_set = None if validation_set is None else _as_image_set(validation_set)
-        self.test_set = None if test_set is None else _as_image_set(test_set)
+        self.training_set = as_image_set(training_set)
+        self.validation_set = None if validation_set is None else as_image_set(validation_set)
+        self.test_set = None if test_set is None else as_image_set(test_set)
         self.images = self.training_set if isinstance(self.training_set, ImageSet) else None
         count_samples(training_set, "training set")
         for role, dataset in (("validation set", validation_set), ("test set", test_set)):
@@ -106,9 +75,10 @@ class Fit:
             self.network = self._build()
             self.rng_after_building = torch.default_generator.get_state()
         self.network.to(self.device, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
-        self._probe()
+        if isinstance(plan.model, str):
+            probe(plan.model, self.network, self.recipe, self.training_set, self.device)
         self.module = Averaging(self.network, self.recipe.averaging_resolved, 1.0)
-        self.task = self._task()
+        self.task = task_for(self.recipe, self.training_set, self.classes)
         mean, std = channel_statistics(self.images) if self.images is not None else ((), ())
         self.config = PredictorConfig(
             classes=self.classes or (),
@@ -131,47 +101,10 @@ class Fit:
         return height if height == width else None
 
     def _check(self) -> None:
-        recipe, model = self.recipe, self.plan.model
-        for role, dataset in (("validation", self.validation_set), ("test", self.test_set)):
-            stated = class_names(dataset)
-            if self.classes is not None and stated is not None and stated != self.classes:
-                raise InputError(
-                    f"the {role} set has other classes than the training set, or another order",
-                    found=shorten(stated),
-                    wanted=shorten(self.classes),
-                )
-        if recipe.schedule.name == "reduce-on-plateau" and self.validation_set is None:
-            raise InputError(
-                "reduce-on-plateau needs a validation loss",
-                found="no validation set",
-                fix="--schedule cosine",
-            )
-        if recipe.early_stopping is not None and self.validation_set is None:
-            raise InputError("early stopping needs a validation set", found="none", fix="leave --early-stopping out")
-        if isinstance(model, str):
-            if self.classes is None:
-                raise InputError(
-                    "the number of classes is not known",
-                    found="a data set that states no classes",
-                    wanted="a network, or a data set with an attribute `classes`",
-                    fix=f'Trainer(build_model("{model}", num_classes=10), ...)',
-                )
-            smallest, usual, largest = image_sizes(model)
-            sides = [round(side * recipe.augment.crop) for side in image_size_of(self.training_set)]
-            if not all(smallest <= side <= largest for side in sides):
-                raise InputError(
-                    f"the images have the wrong size for {model}",
-                    found=f"{sides[0]} x {sides[1]}",
-                    wanted=f"sides from {smallest} to {largest}",
-                    fix=f"--image-size {usual}",
-                )
-        weights = recipe.loss.class_weights
-        if isinstance(weights, tuple) and self.classes is not None and len(weights) != len(self.classes):
-            raise InputError(
-                "class weights do not match the classes",
-                found=f"{len(weights)} weights",
-                wanted=len(self.classes),
-            )
+        check_classes(self.classes, self.validation_set, self.test_set)
+        if isinstance(self.plan.model, str):
+            check_named_model(self.plan.model, self.recipe, self.training_set, self.classes)
+        check_recipe(self.recipe, self.classes, validated=self.validation_set is not None)
 
     def _build(self) -> nn.Module:
         model = self.plan.model
@@ -179,39 +112,6 @@ class Fit:
             return model
         assert self.classes is not None
         return build_model(model, len(self.classes))
-
-    def _probe(self) -> None:
-        """Run a named model once on blank images, to find out now whether it can take their size."""
-        if not isinstance(self.plan.model, str):
-            return
-        height, width = (round(side * self.recipe.augment.crop) for side in image_size_of(self.training_set))
-        blank = torch.zeros(2, 3, height, width, device=self.device)
-        try:
-            with loop.mode(self.network, training=False), rng.preserved(self.device), torch.no_grad():
-                self.network(blank)
-        except (RuntimeError, AssertionError, ValueError) as error:
-            raise InputError(
-                f"the images have the wrong size for {self.plan.model}",
-                found=f"{height} x {width}: {error}",
-                fix=f"--image-size {image_sizes(self.plan.model)[1]}",
-            ) from error
-
-    def _task(self) -> SingleLabel:
-        weights = self.recipe.loss.class_weights
-        if weights == "balanced":
-            if self.images is None:
-                raise InputError(
-                    "balanced class weights need labels that are known before training",
-                    found=type(self.training_set).__name__,
-                    fix="give the weights as numbers, one for each class",
-                )
-            counts = np.maximum(np.bincount(self.images.labels, minlength=len(self.images.classes)), 1)
-            weights = tuple((len(self.images) / (len(counts) * counts)).tolist())
-        return SingleLabel(
-            len(self.classes) if self.classes else None,
-            label_smoothing=self.recipe.loss.label_smoothing,
-            class_weights=weights,
-        )
 
     def run(self, folder: RunFolder | None) -> Run:
         settings = self.settings
@@ -390,80 +290,14 @@ class Fit:
 
     def _save_model(self, folder: RunFolder) -> None:
         predictor = self.predictor()
-        images = self._golden_images()
-        description = {
-            "architecture": {
-                "name": self.plan.model if isinstance(self.plan.model, str) else None,
-                "class": f"{type(self.network).__module__}.{type(self.network).__qualname__}",
-                "num_classes": len(predictor.config.classes),
-            },
-            "predictor": to_plain(predictor.config),
-            "weights": self.weights,
-            "selected_on": self.selected_on,
-        }
+        shown = self.validation_set if self.validation_set is not None else self.training_set
+        images = golden_images(shown, self.plan.seed)
         golden = {"images": images, "logits": predictor.logits(images)}
-        folder.write_model(description, self.network.state_dict(), golden)
-
-    def _golden_images(self) -> Tensor:
-        dataset: Any = self.validation_set if self.validation_set is not None else self.training_set
-        samples = count_samples(dataset, "data set")
-        with rng.seeded(self.plan.seed):
-            if samples is None:
-                chosen = [image for (image, _), _ in zip(dataset, range(GOLDEN_SAMPLES), strict=False)]
-            else:
-                chosen = [dataset[index][0] for index in range(min(GOLDEN_SAMPLES, samples))]
-        return torch.stack(chosen)
+        folder.write_model(describe_model(self.plan, predictor), self.network.state_dict(), golden)
 
     def _describe(self) -> dict[str, Any]:
-        """config.json: the same for two equal runs."""
-        model = self.plan.model
-        return {
-            "data": self._describe_data(),
-            "model": {
-                "name": model if isinstance(model, str) else None,
-                "class": f"{type(self.network).__module__}.{type(self.network).__qualname__}",
-                "parameters": sum(p.numel() for p in self.network.parameters()),
-            },
-            "recipe": to_plain(self.recipe),
-            "seed": self.plan.seed,
-            "measure_training": self.plan.measure_training,
-            "predictor": to_plain(self.config),
-            "settings": to_plain(self.settings),
-            **provenance(self.device),
-        }
+        return describe_run(self.plan, self.recipe, self.network, self.config, self.settings, self._describe_data())
 
     def _describe_data(self) -> dict[str, Any]:
-        splits: dict[str, Any] = {}
-        for name, dataset in (
-            ("train", self.training_set),
-            ("validation", self.validation_set),
-            ("test", self.test_set),
-        ):
-            if dataset is not None:
-                splits[name] = {"n": count_samples(dataset, name)}
-                if isinstance(dataset, ImageSet):
-                    splits[name]["fingerprint"] = dataset.fingerprint()
-        about: dict[str, Any] = {"splits": splits, "classes": list(self.classes) if self.classes else None}
-        if self.data is not None:
-            about |= {
-                "name": self.data.name,
-                "spec": self.data.spec,
-                "options": self.data.options,
-                "notes": list(self.data.notes),
-            }
-        return about
-
-
-def _as_image_set(dataset: AnySet) -> AnySet:
-    """A Subset of an ImageSet as an ImageSet, so that its bytes are prepared like any other's."""
-    if type(dataset) is Subset:
-        inner = _as_image_set(dataset.dataset)
-        if isinstance(inner, ImageSet):
-            return inner.subset(list(dataset.indices))
-    if not isinstance(dataset, ImageSet) and holds_bytes(dataset):
-        raise InputError(
-            "the Trainer can't prepare ImageSets that were joined",
-            found=type(dataset).__name__,
-            wanted="one ImageSet, a Subset of one, or a data set of float tensors",
-        )
-    return dataset
+        sets = {"train": self.training_set, "validation": self.validation_set, "test": self.test_set}
+        return describe_data(sets, self.classes, self.data)

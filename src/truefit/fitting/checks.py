@@ -1,0 +1,126 @@
+"""Whether data, model and recipe go together: asked before anything is written, and before the first step."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Subset
+
+from truefit import loop, rng
+from truefit.data.batches import holds_bytes
+from truefit.data.imageset import ImageSet
+from truefit.errors import InputError, shorten
+from truefit.fitting.plan import AnySet
+from truefit.measure import class_names, image_size_of
+from truefit.models.lookup import image_sizes
+from truefit.recipes.recipe import Recipe
+from truefit.tasks.single_label import SingleLabel
+
+Classes = tuple[str, ...] | None
+
+
+def as_image_set(dataset: AnySet) -> AnySet:
+    """A Subset of an ImageSet as an ImageSet, so that its bytes are prepared like any other's."""
+    if type(dataset) is Subset:
+        inner = as_image_set(dataset.dataset)
+        if isinstance(inner, ImageSet):
+            return inner.subset(list(dataset.indices))
+    if not isinstance(dataset, ImageSet) and holds_bytes(dataset):
+        raise InputError(
+            "the Trainer can't prepare ImageSets that were joined",
+            found=type(dataset).__name__,
+            wanted="one ImageSet, a Subset of one, or a data set of float tensors",
+        )
+    return dataset
+
+
+def check_classes(classes: Classes, validation_set: AnySet | None, test_set: AnySet | None) -> None:
+    """Raise InputError where a split names other classes than the training set."""
+    for role, dataset in (("validation", validation_set), ("test", test_set)):
+        stated = class_names(dataset)
+        if classes is not None and stated is not None and stated != classes:
+            raise InputError(
+                f"the {role} set has other classes than the training set, or another order",
+                found=shorten(stated),
+                wanted=shorten(classes),
+            )
+
+
+def check_recipe(recipe: Recipe, classes: Classes, *, validated: bool) -> None:
+    """Raise InputError where the recipe asks for what this data does not have. validated: has a validation set."""
+    if recipe.schedule.name == "reduce-on-plateau" and not validated:
+        raise InputError(
+            "reduce-on-plateau needs a validation loss",
+            found="no validation set",
+            fix="--schedule cosine",
+        )
+    if recipe.early_stopping is not None and not validated:
+        raise InputError("early stopping needs a validation set", found="none", fix="leave --early-stopping out")
+    weights = recipe.loss.class_weights
+    if isinstance(weights, tuple) and classes is not None and len(weights) != len(classes):
+        raise InputError(
+            "class weights do not match the classes",
+            found=f"{len(weights)} weights",
+            wanted=len(classes),
+        )
+
+
+def check_named_model(model: str, recipe: Recipe, training_set: AnySet, classes: Classes) -> None:
+    """Raise InputError where a model that is built by name can't be built for this data."""
+    if classes is None:
+        raise InputError(
+            "the number of classes is not known",
+            found="a data set that states no classes",
+            wanted="a network, or a data set with an attribute `classes`",
+            fix=f'Trainer(build_model("{model}", num_classes=10), ...)',
+        )
+    smallest, usual, largest = image_sizes(model)
+    sides = _sides(training_set, recipe)
+    if not all(smallest <= side <= largest for side in sides):
+        raise InputError(
+            f"the images have the wrong size for {model}",
+            found=f"{sides[0]} x {sides[1]}",
+            wanted=f"sides from {smallest} to {largest}",
+            fix=f"--image-size {usual}",
+        )
+
+
+def probe(model: str, network: nn.Module, recipe: Recipe, training_set: AnySet, device: torch.device) -> None:
+    """Run a named model once on blank images, to find out now whether it can take their size."""
+    height, width = _sides(training_set, recipe)
+    blank = torch.zeros(2, 3, height, width, device=device)
+    try:
+        with loop.mode(network, training=False), rng.preserved(device), torch.no_grad():
+            network(blank)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise InputError(
+            f"the images have the wrong size for {model}",
+            found=f"{height} x {width}: {error}",
+            fix=f"--image-size {image_sizes(model)[1]}",
+        ) from error
+
+
+def task_for(recipe: Recipe, training_set: AnySet, classes: Classes) -> SingleLabel:
+    """What is learnt; class weights that follow from the labels are computed here."""
+    weights = recipe.loss.class_weights
+    if weights == "balanced":
+        if not isinstance(training_set, ImageSet):
+            raise InputError(
+                "balanced class weights need labels that are known before training",
+                found=type(training_set).__name__,
+                fix="give the weights as numbers, one for each class",
+            )
+        counts = np.maximum(np.bincount(training_set.labels, minlength=len(training_set.classes)), 1)
+        weights = tuple((len(training_set) / (len(counts) * counts)).tolist())
+    return SingleLabel(
+        len(classes) if classes else None,
+        label_smoothing=recipe.loss.label_smoothing,
+        class_weights=weights,
+    )
+
+
+def _sides(training_set: AnySet, recipe: Recipe) -> tuple[int, int]:
+    """Height and width of what the network is shown."""
+    height, width = image_size_of(training_set)
+    return round(height * recipe.augment.crop), round(width * recipe.augment.crop)
