@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from truefit.data.augment import Pipeline
+from truefit.data.augment import Draw, Pipeline
 from truefit.recipes.recipe import AugmentConfig
 
 SIDE = 8
@@ -23,7 +23,7 @@ def augmented(store: Tensor, seed: int = 0, rows: Tensor | None = None, **how: o
     """Images (N, H, W, C) after the one augmentation named."""
     settings = {"flip": False, "shift": 0.0, **how}
     pipeline = Pipeline(scale=1.0, augmentation=AugmentConfig(**settings))  # type: ignore[arg-type]
-    return pipeline(store, rows, torch.Generator().manual_seed(seed)).permute(0, 2, 3, 1)
+    return pipeline(store, rows, Draw(generator=torch.Generator().manual_seed(seed))).permute(0, 2, 3, 1)
 
 
 def test_normalisation_is_pixel_over_scale_minus_mean_over_std(store: Tensor) -> None:

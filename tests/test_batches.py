@@ -23,6 +23,7 @@ from truefit.recipes.recipe import AugmentConfig
 CPU = torch.device("cpu")
 EVERYTHING = AugmentConfig(flip=True, shift=0.25, cutout=0.3, brightness=0.2, contrast=0.2)
 PIPELINE = Pipeline(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), scale=255.0, augmentation=EVERYTHING)
+PLAIN = Pipeline(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), scale=255.0)
 
 Drawn = list[tuple[Tensor, Tensor]]
 
@@ -41,9 +42,9 @@ def plan(samples: int = 22, batch_size: int = 5, seed: int | None = 1, **more: A
     return Plan(samples=samples, batch_size=batch_size, seed=seed, **more)
 
 
-def in_memory(images: ImageSet, plan: Plan, pipeline: Pipeline = PIPELINE, augment: bool = True) -> MemoryBatches:
+def in_memory(images: ImageSet, plan: Plan, pipeline: Pipeline = PIPELINE, epochs: float = 1) -> MemoryBatches:
     pixels, labels = torch.from_numpy(images.pixels), torch.from_numpy(images.labels)
-    return MemoryBatches(pixels, labels, plan, pipeline, augment=augment, device=CPU)
+    return MemoryBatches(pixels, labels, plan, pipeline, device=CPU, epochs=epochs)
 
 
 def drawn(batches: Any, epoch: int = 0) -> Drawn:
@@ -111,9 +112,9 @@ def test_the_order_does_not_depend_on_the_batch_size() -> None:
 
 def test_pixels_in_memory_and_streamed_give_equal_batches(rng: np.random.Generator) -> None:
     images = pictures(rng)
-    for augment in (True, False):
-        memory = in_memory(images, plan(), augment=augment)
-        streamed = DatasetBatches(images, plan(), device=CPU, pipeline=PIPELINE, augment=augment)
+    for pipeline in (PIPELINE, PLAIN):
+        memory = in_memory(images, plan(), pipeline)
+        streamed = DatasetBatches(images, plan(), device=CPU, pipeline=pipeline)
         for epoch in (0, 3):
             assert equal(drawn(memory, epoch), drawn(streamed, epoch))
 
@@ -124,17 +125,17 @@ def test_each_augmentation_alone_is_equal_in_memory_and_streamed(rng: np.random.
     only = {"flip": False, "shift": 0.0, how: True if how == "flip" else 0.3}
     pipeline = Pipeline(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), scale=255.0, augmentation=AugmentConfig(**only))
     memory = in_memory(images, plan(), pipeline)
-    streamed = DatasetBatches(images, plan(), device=CPU, pipeline=pipeline, augment=True)
+    streamed = DatasetBatches(images, plan(), device=CPU, pipeline=pipeline)
     assert equal(drawn(memory), drawn(streamed))
-    assert not equal(drawn(memory), drawn(in_memory(images, plan(), pipeline, augment=False)))
+    assert not equal(drawn(memory), drawn(in_memory(images, plan(), PLAIN)))
 
 
 def test_batches_with_a_pipeline_are_channels_last(rng: np.random.Generator) -> None:
     images = pictures(rng)
-    for augment in (True, False):
+    for pipeline in (PIPELINE, PLAIN):
         for batches in (
-            in_memory(images, plan(), augment=augment),
-            DatasetBatches(images, plan(), device=CPU, pipeline=PIPELINE, augment=augment),
+            in_memory(images, plan(), pipeline),
+            DatasetBatches(images, plan(), device=CPU, pipeline=pipeline),
         ):
             for batch in batches.epoch(0):
                 assert batch.images.is_contiguous(memory_format=torch.channels_last)
@@ -154,7 +155,7 @@ def test_another_seed_and_another_epoch_give_other_augmentation_of_the_same_imag
     images, tensors = pictures(rng, samples=1), Augmented(image_set(1))
     for make in (
         lambda seed: in_memory(images, plan(1, seed=seed)),
-        lambda seed: DatasetBatches(images, plan(1, seed=seed), device=CPU, pipeline=PIPELINE, augment=True),
+        lambda seed: DatasetBatches(images, plan(1, seed=seed), device=CPU, pipeline=PIPELINE),
         lambda seed: DatasetBatches(tensors, plan(1, seed=seed), device=CPU),
     ):
         found = [drawn(make(seed), epoch)[0][0] for seed in (1, 2) for epoch in (0, 1)]
@@ -197,9 +198,39 @@ def test_each_index_is_fetched_once_an_epoch_and_labels_stay_with_their_images(r
         assert torch.equal(targets, labels[rows])
 
 
+def test_every_image_is_mirrored_in_every_second_epoch(rng: np.random.Generator) -> None:
+    images = pictures(rng, samples=200)
+    mirror = Pipeline(augmentation=AugmentConfig(flip=True, shift=0.0))
+    pixels = torch.from_numpy(images.pixels).float().permute(0, 3, 1, 2)
+    for batches in (
+        in_memory(images, plan(200), mirror),
+        DatasetBatches(images, plan(200), device=CPU, pipeline=mirror),
+    ):
+        mirrored = torch.zeros(4, 200, dtype=torch.bool)
+        for epoch in range(4):
+            for step, (got, _) in enumerate(drawn(batches, epoch)):
+                for image, row in zip(got, batches.indices(epoch, step), strict=True):
+                    mirrored[epoch, row] = not torch.equal(image, pixels[row])
+                    assert torch.equal(image, pixels[row].flip(2) if mirrored[epoch, row] else pixels[row])
+        assert torch.equal(mirrored[0], ~mirrored[1])
+        assert torch.equal(mirrored[0], mirrored[2])
+        assert 70 < int(mirrored[0].sum()) < 130
+
+
+def test_parts_are_smaller_in_the_first_half_of_the_training(rng: np.random.Generator) -> None:
+    images = pictures(rng)
+    how = Pipeline(crop=0.75, augmentation=AugmentConfig(flip=False, shift=0.0, start_crop=0.5))
+    for batches in (
+        in_memory(images, plan(), how, epochs=3),
+        DatasetBatches(images, plan(), device=CPU, pipeline=how, epochs=3),
+    ):
+        sides = [image.shape[-1] for epoch in range(3) for image, _ in drawn(batches, epoch)]
+        assert sides == [4] * 8 + [6] * 7  # 15 steps: the eighth begins before the half
+
+
 def test_labels_stay_with_their_images_in_memory(rng: np.random.Generator) -> None:
     images = pictures(rng)
-    plain = in_memory(images, plan(), Pipeline(scale=1.0), augment=False)
+    plain = in_memory(images, plan(), Pipeline(scale=1.0))
     for step, (got, targets) in enumerate(drawn(plain, 2)):
         rows = plain.indices(2, step)
         assert torch.equal(got.permute(0, 2, 3, 1), torch.from_numpy(images.pixels[rows]).float())

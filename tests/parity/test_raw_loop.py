@@ -86,7 +86,7 @@ def test_the_loop_is_bit_equal(optimizer: str, accumulate: int, clip_norm: float
     ours, raw = two_networks()
     pixels, labels = pictures()
     plan = Plan(samples=SAMPLES, batch_size=BATCH, seed=0, share_last=True)
-    batches = MemoryBatches(pixels, labels, plan, Pipeline(scale=255.0), augment=False, device=torch.device("cpu"))
+    batches = MemoryBatches(pixels, labels, plan, Pipeline(scale=255.0), device=torch.device("cpu"))
     steps, losses = OPTIMIZERS[optimizer](ours.parameters()), []
     for epoch in range(2):
         losses += loop.train_epoch(

@@ -17,6 +17,19 @@ from truefit.recipes.recipe import AugmentConfig
 NO_AUGMENTATION = AugmentConfig(flip=False, shift=0.0)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draw:
+    """What decides the augmentation of one training batch.
+
+    mirrored: (N,) bool on the host, which to mirror where images are mirrored; None draws it. progress: the part of
+    the training that lies behind this batch, from 0 to below 1.
+    """
+
+    generator: torch.Generator
+    mirrored: Tensor | None = None
+    progress: float = 0.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """Stored images to input: `(pixel / scale - mean) / std` per channel, after augmentation where asked.
@@ -24,7 +37,7 @@ class Pipeline:
     scale: 255 for uint8 images; 1 for tensors that come from a user's data set.
     mean, std: per channel, in units of pixel / scale. An empty tuple leaves values as they are.
     crop: side of the part that is used, as a fraction of the image's (above 0, at most 1): at a random place
-    where a generator is given, else the centre.
+    where there is a draw, else the centre. In the first half of the training it is `augmentation.start_crop`.
     """
 
     mean: tuple[float, ...] = ()
@@ -33,20 +46,23 @@ class Pipeline:
     crop: float = 1.0
     augmentation: AugmentConfig = NO_AUGMENTATION
 
-    def __call__(self, store: Tensor, rows: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """The batch `store[rows]` as float (N, C, H, W) in channels_last; augmented where a generator is given.
+    def __call__(self, store: Tensor, rows: Tensor | None, draw: Draw | None) -> Tensor:
+        """The batch `store[rows]` as float (N, C, H, W) in channels_last; augmented where there is a draw.
 
         store: (n, H, W, C), uint8 or float. rows: (N,) int64, or None for all.
         """
-        augmentation = self.augmentation if generator is not None else NO_AUGMENTATION
-        if generator is not None and (augmentation.flip or augmentation.shift or self.crop < 1):
-            images = _window(store, rows, self.crop, augmentation, generator)
+        how = self.augmentation
+        crop = self.crop
+        if draw is not None and how.start_crop is not None and draw.progress < 0.5:
+            crop = how.start_crop
+        if draw is not None and (how.flip or how.shift or crop < 1):
+            images = _window(store, rows, crop, how, draw)
         else:
-            images = _centre(store if rows is None else store.index_select(0, rows), self.crop)
+            images = _centre(store if rows is None else store.index_select(0, rows), crop)
         images = self._normalise(images)
-        if generator is not None:
-            _jitter(images, augmentation, generator)
-            _cutout(images, augmentation, generator)
+        if draw is not None:
+            _jitter(images, how, draw.generator)
+            _cutout(images, how, draw.generator)
         return images.permute(0, 3, 1, 2)
 
     def _normalise(self, images: Tensor) -> Tensor:
@@ -58,19 +74,21 @@ class Pipeline:
         return images if self.scale == 1 else images.div_(self.scale)
 
 
-def _window(store: Tensor, rows: Tensor | None, crop: float, how: AugmentConfig, generator: torch.Generator) -> Tensor:
+def _window(store: Tensor, rows: Tensor | None, crop: float, how: AugmentConfig, draw: Draw) -> Tensor:
     """A part of each image at a random place, which may reach beyond the border by `how.shift`; perhaps mirrored."""
     height, width = store.shape[1:3]
     samples = len(store) if rows is None else len(rows)
     high, wide = _sides(store, crop)
     beyond = torch.tensor([round((how.shift or 0) * height), round((how.shift or 0) * width)])
     places = torch.tensor([height - high, width - wide]) + 2 * beyond + 1
-    offsets = (torch.rand(samples, 2, generator=generator) * places).floor().long() - beyond
-    flips = torch.rand(samples, generator=generator) < 0.5
+    offsets = (torch.rand(samples, 2, generator=draw.generator) * places).floor().long() - beyond
     y = _reflected(torch.arange(high) + offsets[:, :1], height)
     x = _reflected(torch.arange(wide) + offsets[:, 1:], width)
     if how.flip:
-        x = torch.where(flips[:, None], x.flip(1), x)
+        mirrored = draw.mirrored
+        if mirrored is None:
+            mirrored = torch.rand(samples, generator=draw.generator) < 0.5
+        x = torch.where(mirrored[:, None], x.flip(1), x)
     if rows is None:
         rows = torch.arange(samples, device=store.device)
     pixels = (rows[:, None, None] * height + y.to(store.device)[:, :, None]) * width + x.to(store.device)[:, None, :]

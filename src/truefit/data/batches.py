@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from truefit import rng
-from truefit.data.augment import Pipeline
+from truefit.data.augment import Draw, Pipeline
 from truefit.data.collate import collate, count_samples, distinct_labels
 from truefit.data.imageset import ImageSet
 from truefit.data.plan import Plan
@@ -77,8 +78,8 @@ class Batches(Protocol):
 class _Planned:
     """What batches made by a plan have in common."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, epochs: float) -> None:
+        self.plan, self.epochs = plan, epochs
 
     @property
     def samples(self) -> int | None:
@@ -96,6 +97,26 @@ class _Planned:
         found: list[int] = self.plan.batches(epoch)[step].tolist()
         return found
 
+    @cached_property
+    def coins(self) -> Tensor:
+        """(samples,) bool: which samples are mirrored in even epochs; the others are in odd ones.
+
+        Alternating shows every image both ways in two epochs, which drawing anew does for half of them (source:
+        Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", section 3.6).
+        """
+        return torch.rand(self.plan.samples, generator=rng.generator(self.plan.seed or 0, "mirror")) < 0.5
+
+    def draw(self, rows: Tensor, epoch: int, step: int) -> Draw | None:
+        """What decides the augmentation of this batch of the samples `rows`; None where nothing is augmented."""
+        if self.plan.seed is None:
+            return None
+        coins = self.coins.index_select(0, rows)
+        return Draw(
+            generator=rng.generator(self.plan.seed, "augment", epoch, step),
+            mirrored=~coins if epoch % 2 else coins,
+            progress=(epoch + step / self.plan.steps) / self.epochs,
+        )
+
 
 class MemoryBatches(_Planned):
     """From uint8 images held in memory, (n, H, W, C): gathered, augmented and normalised on the device.
@@ -111,26 +132,25 @@ class MemoryBatches(_Planned):
         plan: Plan,
         pipeline: Pipeline,
         *,
-        augment: bool,
         device: torch.device,
         rows: Tensor | None = None,
+        epochs: float = 1,
     ) -> None:
-        super().__init__(plan)
+        super().__init__(plan, epochs)
         self.images = images.to(device) if rows is None else images
         self.labels, self.rows = labels.to(device), rows
         self.distinct = distinct_labels(labels)
-        self.pipeline, self.augment = pipeline, augment
+        self.pipeline = pipeline
 
     def damaged(self, epoch: int, step: int) -> list[int]:
         return []  # bytes are always finite
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         for step, rows in enumerate(self.plan.batches(epoch)):
-            draw = _draw(self.augment, self.plan.seed or 0, epoch, step)
             labels = self.labels.index_select(0, rows.to(self.labels.device))
-            yield Batch(self._prepared(rows, draw), labels, self.distinct)
+            yield Batch(self._prepared(rows, self.draw(rows, epoch, step)), labels, self.distinct)
 
-    def _prepared(self, rows: Tensor, draw: torch.Generator | None) -> Tensor:
+    def _prepared(self, rows: Tensor, draw: Draw | None) -> Tensor:
         device = self.labels.device
         stored = rows if self.rows is None else self.rows.index_select(0, rows)
         if self.images.device == device:
@@ -153,24 +173,23 @@ class DatasetBatches(_Planned):
         *,
         device: torch.device,
         pipeline: Pipeline | None = None,
-        augment: bool = False,
         workers: int = 0,
+        epochs: float = 1,
     ) -> None:
-        super().__init__(plan)
+        super().__init__(plan, epochs)
         self.fetch = _Fetch(dataset)
-        self.device, self.pipeline, self.augment, self.workers = device, pipeline, augment, workers
+        self.device, self.pipeline, self.workers = device, pipeline, workers
         self._loader: DataLoader[Any] | None = None
         self._requests: list[tuple[int, list[int]]] = []
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         seed = self.plan.seed or 0
-        requests = [
-            (rng.key(seed, "fetch", epoch, step), rows.tolist()) for step, rows in enumerate(self.plan.batches(epoch))
-        ]
+        cut = self.plan.batches(epoch)
+        requests = [(rng.key(seed, "fetch", epoch, step), rows.tolist()) for step, rows in enumerate(cut)]
         for step, (images, targets) in enumerate(self._fetched(requests)):
             labels = distinct_labels(targets)
             images = images.to(self.device, non_blocking=True)
-            images = _prepared(images, self.pipeline, _draw(self.augment, seed, epoch, step))
+            images = _prepared(images, self.pipeline, self.draw(cut[step], epoch, step))
             yield Batch(images, targets.to(self.device, non_blocking=True), labels)
 
     def damaged(self, epoch: int, step: int) -> list[int]:
@@ -212,8 +231,9 @@ class IterableBatches:
         share_last: bool,
         pipeline: Pipeline | None = None,
         seed: int | None = None,
+        epochs: float = 1,
     ) -> None:
-        self.dataset, self.batch_size, self.device = dataset, batch_size, device
+        self.dataset, self.batch_size, self.device, self.epochs = dataset, batch_size, device, epochs
         self.share_last, self.pipeline, self.augment, self.seed = share_last, pipeline, seed is not None, seed or 0
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
@@ -222,7 +242,11 @@ class IterableBatches:
         for step, samples in enumerate(self._cut(stream, epoch)):
             images, targets = collate(samples)
             images = images.to(self.device)
-            images = _prepared(images, self.pipeline, _draw(self.augment, self.seed, epoch, step))
+            draw = None
+            if self.augment:
+                generator = rng.generator(self.seed, "augment", epoch, step)
+                draw = Draw(generator=generator, progress=epoch / self.epochs)
+            images = _prepared(images, self.pipeline, draw)
             yield Batch(images, targets.to(self.device), distinct_labels(targets))
 
     def _cut(self, samples: Iterator[Any], epoch: int) -> Iterator[list[Any]]:
@@ -248,12 +272,7 @@ class IterableBatches:
         return []  # what has streamed by can't be asked for again
 
 
-def _draw(augment: bool, seed: int, epoch: int, step: int) -> torch.Generator | None:
-    """The generator of one batch's augmentation; None where nothing is augmented."""
-    return rng.generator(seed, "augment", epoch, step) if augment else None
-
-
-def _prepared(images: Tensor, pipeline: Pipeline | None, draw: torch.Generator | None) -> Tensor:
+def _prepared(images: Tensor, pipeline: Pipeline | None, draw: Draw | None) -> Tensor:
     """A stacked batch (N, C, H, W) through the pipeline; vectors have nothing to prepare."""
     if pipeline is None or images.ndim != 4:
         return images
@@ -326,26 +345,29 @@ def make_batches(
     seed: int | None = None,
     share_last: bool = False,
     workers: int = 0,
+    epochs: float = 1,
 ) -> Batches:
     """Batches of any data set. With a seed they are shuffled, and augmented where the pipeline says so.
 
     pipeline: None scales an ImageSet's bytes to 0..1, and leaves the tensors of any other data set as they are.
-    role: how the data set is called in an error. Raises InputError where it is empty.
+    role: how the data set is called in an error. epochs: how long the training is, for what changes on its way.
+    Raises InputError where the data set is empty.
     """
     samples = count_samples(dataset, role)
     if pipeline is None and holds_bytes(dataset):
         pipeline = Pipeline(scale=255.0)
     if isinstance(dataset, IterableDataset):
-        return IterableBatches(dataset, batch_size, device=device, share_last=share_last, pipeline=pipeline, seed=seed)
+        return IterableBatches(
+            dataset, batch_size, device=device, share_last=share_last, pipeline=pipeline, seed=seed, epochs=epochs
+        )
     assert samples is not None
     plan = Plan(samples=samples, batch_size=batch_size, seed=seed, share_last=share_last)
-    augment = seed is not None
     if isinstance(dataset, ImageSet) and pipeline is not None:
         if dataset.pixels is not None:
             pixels, labels = torch.from_numpy(dataset.pixels), torch.from_numpy(dataset.labels)
-            return MemoryBatches(pixels, labels, plan, pipeline, augment=augment, device=device)
+            return MemoryBatches(pixels, labels, plan, pipeline, device=device, epochs=epochs)
         if dataset.cached is not None:
             pixels, labels = torch.from_numpy(dataset.cached.pixels), torch.from_numpy(dataset.labels)
             rows = torch.from_numpy(dataset.cached.rows)
-            return MemoryBatches(pixels, labels, plan, pipeline, augment=augment, device=device, rows=rows)
-    return DatasetBatches(dataset, plan, device=device, pipeline=pipeline, augment=augment, workers=workers)
+            return MemoryBatches(pixels, labels, plan, pipeline, device=device, rows=rows, epochs=epochs)
+    return DatasetBatches(dataset, plan, device=device, pipeline=pipeline, workers=workers, epochs=epochs)

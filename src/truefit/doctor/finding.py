@@ -43,7 +43,9 @@ class Where:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.file and self.line else self.file or ""
-        return " ".join(part for part in (place, f"({self.subject})" if self.subject and place else self.subject) if part)
+        return " ".join(
+            part for part in (place, f"({self.subject})" if self.subject and place else self.subject) if part
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: file, line and subject, None where not known."""

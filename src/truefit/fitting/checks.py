@@ -76,29 +76,29 @@ def check_named_model(model: str, recipe: Recipe, training_set: AnySet, classes:
             fix=f'Trainer(build_model("{model}", num_classes=10), ...)',
         )
     smallest, usual, largest = image_sizes(model)
-    sides = _sides(training_set, recipe)
-    if not all(smallest <= side <= largest for side in sides):
-        raise InputError(
-            f"the images have the wrong size for {model}",
-            found=f"{sides[0]} x {sides[1]}",
-            wanted=f"sides from {smallest} to {largest}",
-            fix=f"--image-size {usual}",
-        )
+    for height, width in _shapes(training_set, recipe):
+        if not smallest <= min(height, width) <= max(height, width) <= largest:
+            raise InputError(
+                f"the images have the wrong size for {model}",
+                found=f"{height} x {width}",
+                wanted=f"sides from {smallest} to {largest}",
+                fix=f"--image-size {usual}",
+            )
 
 
 def probe(model: str, network: nn.Module, recipe: Recipe, training_set: AnySet, device: torch.device) -> None:
     """Run a named model once on blank images, to find out now whether it can take their size."""
-    height, width = _sides(training_set, recipe)
-    blank = torch.zeros(2, 3, height, width, device=device)
-    try:
-        with loop.mode(network, training=False), rng.preserved(device), torch.no_grad():
-            network(blank)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise InputError(
-            f"the images have the wrong size for {model}",
-            found=f"{height} x {width}: {error}",
-            fix=f"--image-size {image_sizes(model)[1]}",
-        ) from error
+    for height, width in _shapes(training_set, recipe):
+        blank = torch.zeros(2, 3, height, width, device=device)
+        try:
+            with loop.mode(network, training=False), rng.preserved(device), torch.no_grad():
+                network(blank)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise InputError(
+                f"the images have the wrong size for {model}",
+                found=f"{height} x {width}: {error}",
+                fix=f"--image-size {image_sizes(model)[1]}",
+            ) from error
 
 
 def task_for(recipe: Recipe, training_set: AnySet, classes: Classes) -> SingleLabel:
@@ -120,7 +120,8 @@ def task_for(recipe: Recipe, training_set: AnySet, classes: Classes) -> SingleLa
     )
 
 
-def _sides(training_set: AnySet, recipe: Recipe) -> tuple[int, int]:
-    """Height and width of what the network is shown."""
+def _shapes(training_set: AnySet, recipe: Recipe) -> list[tuple[int, int]]:
+    """Height and width of what the network is shown: in the end, and in the first half where that differs."""
     height, width = image_size_of(training_set)
-    return round(height * recipe.augment.crop), round(width * recipe.augment.crop)
+    crops = {recipe.augment.crop, recipe.augment.start_crop or recipe.augment.crop}
+    return [(round(height * crop), round(width * crop)) for crop in sorted(crops, reverse=True)]

@@ -215,6 +215,7 @@ class Fit:
             seed=seed,
             share_last=seed is not None and has_batchnorm(self.network),
             workers=self.settings.workers,
+            epochs=self.recipe.epochs,
         )
 
     def _measure(self, batches: Batches, split: str, epoch: int) -> Evaluation:

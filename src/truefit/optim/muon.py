@@ -2,7 +2,7 @@
 
 Source: Jordan, Jin, Boza, You, Cesista, Newhouse, Bernstein (2024), "Muon: An optimizer for hidden layers in
 neural networks". The polynomial is theirs (quintic Newton-Schulz, coefficients 3.4445, -4.7750, 2.0315).
-Parameters with fewer than two dimensions are stepped by Adam.
+Parameters with fewer than two dimensions are stepped by Adam, fused into one call.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 ADAM_BETAS = (0.9, 0.99)
 ADAM_EPS = 1e-8
@@ -34,55 +35,79 @@ class Muon(torch.optim.Optimizer):
         """Step once; does nothing where the tensor `found_inf`, set on this object, is not 0."""
         found_inf: Tensor | None = getattr(self, "found_inf", None)
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                gradient: Tensor = parameter.grad
-                # 1 takes the step; 0 leaves weights and momenta as they are, whatever the gradient.
-                taken = torch.ones((), device=gradient.device) if found_inf is None else (found_inf == 0).float()
-                if found_inf is not None:
-                    gradient = torch.where(taken > 0, gradient, 0.0)
-                rate = taken * group["lr"]
+            with_gradient = [parameter for parameter in group["params"] if parameter.grad is not None]
+            for parameter in with_gradient:
                 if parameter.ndim >= 2:
-                    update = self._orthogonal(parameter, gradient, group, taken)
-                else:
-                    update = self._adam(parameter, gradient, taken)
-                    rate = rate * ADAM_SHARE
-                if group["weight_decay"]:
-                    parameter.mul_(1 - rate * group["weight_decay"])
-                parameter.sub_(update * rate)
+                    self._step_matrix(parameter, parameter.grad, group, found_inf)
+            self._step_vectors([parameter for parameter in with_gradient if parameter.ndim < 2], group, found_inf)
 
-    def _orthogonal(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any], taken: Tensor) -> Tensor:
+    def _step_matrix(
+        self, parameter: Tensor, gradient: Tensor, group: dict[str, Any], found_inf: Tensor | None
+    ) -> None:
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(gradient)
         momentum: Tensor = state["momentum"]
+        # 1 takes the step; 0 leaves weights and momenta as they are, whatever the gradient.
+        taken: float | Tensor = 1.0
+        if found_inf is not None:
+            taken = (found_inf == 0).to(gradient.dtype)
+            gradient = torch.where(found_inf == 0, gradient, 0.0)
         momentum.lerp_(gradient, taken * (1 - group["momentum"]))
         direction = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
         matrix = direction.flatten(1)
-        scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-        update: Tensor = orthogonalised(matrix).view_as(direction) * scale
-        return update
+        update = orthogonalised(matrix).view_as(direction)
+        rate = taken * group["lr"]
+        if group["weight_decay"]:
+            parameter.mul_(1 - rate * group["weight_decay"])
+        parameter.sub_(update * (rate * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5))
 
-    def _adam(self, parameter: Tensor, gradient: Tensor, taken: Tensor) -> Tensor:
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros((), device=parameter.device)
-            state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        state["step"] += taken
-        steps = state["step"].clamp(min=1)  # 0 only where the first step is skipped
-        first, second = ADAM_BETAS
-        mean = state["mean"].lerp_(gradient, taken * (1 - first)) / (1 - first**steps)
-        square = state["square"].lerp_(gradient.square(), taken * (1 - second)) / (1 - second**steps)
-        update: Tensor = mean / (square.sqrt() + ADAM_EPS)
-        return update
+    def _step_vectors(self, parameters: list[Tensor], group: dict[str, Any], found_inf: Tensor | None) -> None:
+        if not parameters:
+            return
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter] = {
+                    "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                    "mean": torch.zeros_like(parameter),
+                    "square": torch.zeros_like(parameter),
+                }
+        states = [self.state[parameter] for parameter in parameters]
+        adam(
+            parameters,
+            [parameter.grad for parameter in parameters],  # type: ignore[misc]
+            [state["mean"] for state in states],
+            [state["square"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=True,
+            found_inf=found_inf,
+            decoupled_weight_decay=True,
+            amsgrad=False,
+            beta1=ADAM_BETAS[0],
+            beta2=ADAM_BETAS[1],
+            lr=ADAM_SHARE * group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=ADAM_EPS,
+            maximize=False,
+        )
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Nearly the orthogonal factor of the matrix: singular values end between about 0.7 and 1.2."""
+    """Nearly the orthogonal factor of the matrix: singular values end between about 0.7 and 1.2.
+
+    Each step multiplies X by a I + b G + c G^2, where G = X X^T. All these factors commute, so they are gathered
+    in one small square matrix, and the wide one is read twice instead of twice a step.
+    """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x: Tensor = wide / (wide.norm() + 1e-7)
+    gram = x @ x.T
+    product: Tensor | None = None
     for _ in range(steps):
-        gram = x @ x.T
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        factor = torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        factor.diagonal().add_(3.4445)
+        product = factor if product is None else factor @ product
+        gram = factor @ gram @ factor
+    assert product is not None
+    x = product @ x
     return x if matrix.shape[0] <= matrix.shape[1] else x.T

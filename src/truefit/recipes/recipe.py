@@ -112,7 +112,8 @@ class AugmentConfig:
     shift: largest shift in each direction (0..0.5), the border reflected; None is 0.0625. cutout: side of a
     square set to the mean colour (0..1). brightness, contrast: largest relative change (0..1).
     crop: side of the part that is trained on, at a random place (above 0, at most 1); evaluation and prediction use
-    the centre part of this size. Smaller is faster.
+    the centre part of this size. Smaller is faster. start_crop: its side in the first half of the training, where
+    smaller parts do as well; None is `crop`.
     """
 
     flip: bool | None = None
@@ -121,6 +122,7 @@ class AugmentConfig:
     brightness: float = 0.0
     contrast: float = 0.0
     crop: float = 1.0
+    start_crop: float | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -130,7 +132,9 @@ class AugmentConfig:
             self.shift,
             "a fraction from 0 to 0.5",
         )
-        require(0 < self.crop <= 1, "augment.crop", self.crop, "a fraction above 0, at most 1")
+        for name in ("crop", "start_crop"):
+            value = getattr(self, name)
+            require(value is None or 0 < value <= 1, f"augment.{name}", value, "a fraction above 0, at most 1")
         for name in ("cutout", "brightness", "contrast"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"augment.{name}", value, "a fraction from 0 to 1")
