@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -189,7 +190,9 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         out = command.out or next_run(Path("runs"), f"{data.name}-{config.model.rpartition(':')[2]}")
         if command.dry_run:
             return _dry_run(trainer, data, out, command, lines)
+        start = time.perf_counter()
         run = trainer.fit(data, out=out, overwrite=command.overwrite)
+        fit_seconds = time.perf_counter() - start
     finally:
         bar.close()
     if not command.quiet:
@@ -207,6 +210,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
                 "run": str(out),
                 "epochs": len(run.history),
                 "seconds": round(seconds, 2),
+                "fit_seconds": round(fit_seconds, 2),
                 "evaluation": evaluation,
             }
         )
