@@ -103,11 +103,12 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     x: Tensor = wide / (wide.norm() + 1e-7)
     gram = x @ x.T
     product: Tensor | None = None
-    for _ in range(steps):
+    for step in range(steps):
         factor = torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
         factor.diagonal().add_(3.4445)
         product = factor if product is None else factor @ product
-        gram = factor @ gram @ factor
+        if step < steps - 1:
+            gram = factor @ gram @ factor
     assert product is not None
     x = product @ x
     return x if matrix.shape[0] <= matrix.shape[1] else x.T

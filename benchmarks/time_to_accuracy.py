@@ -1,0 +1,126 @@
+"""How long until the classifier is good? The quick recipe against ten epochs of the hand-written class.
+
+    python benchmarks/time_to_accuracy.py FOLDER [--seeds 0 1 2 3 4] [--recipe quick]
+
+FOLDER holds train/ and test/ of CIFAR-10, JPEG edition. Both sides train ConvNet on all 50,000 images, which lie
+decoded in memory; test is looked at by the hand-written class after each epoch, as people do, and by truefit once at
+the end. The sides take turns in one run: two epochs by hand, one whole quick training, and so on, each alone on the
+machine. truefit's seconds are the whole of `Trainer.fit` in the command: training, the evaluation with all its figures,
+the run folder. Writes results/time_to_accuracy.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import torch
+from protocol import cifar10, save
+from torch.utils.data import TensorDataset
+
+HAND_EPOCHS = 10
+
+
+def by_hand(pipe: Connection, folder: Path) -> None:
+    """A process that trains one epoch by hand whenever it is told to."""
+    from peer.handwritten import Classifier
+
+    from truefit import ImageSet, load_data
+
+    def tensors(images: ImageSet) -> TensorDataset:
+        pixels = torch.from_numpy(images.read(range(len(images))))
+        return TensorDataset(
+            pixels.permute(0, 3, 1, 2).contiguous().float() / 255, torch.from_numpy(images.labels.astype(np.int64))
+        )
+
+    data = load_data(folder, val_fraction=0)
+    assert data.test is not None
+    training_set, test_set = tensors(data.train), tensors(data.test)
+    torch.manual_seed(0)
+    classifier = Classifier()
+    pipe.send(torch.get_num_threads())
+    while pipe.recv():
+        start = time.perf_counter()
+        _, test = classifier.epoch(training_set, test_set)
+        pipe.send({"seconds": time.perf_counter() - start, "test_accuracy": test})
+
+
+def by_truefit(folder: Path, recipe: str, seed: int, more: list[str]) -> dict[str, float]:
+    """One whole training by the command."""
+    truefit = str(Path(sys.executable).with_name("truefit"))
+    with tempfile.TemporaryDirectory() as out:
+        command = [truefit, "train", str(folder), "--recipe", recipe, "--val-fraction", "0", "--seed", str(seed)]
+        done = subprocess.run(
+            [*command, "--out", f"{out}/run", "--json", "--quiet", *more], stdout=subprocess.PIPE, check=True
+        )
+    told = json.loads(done.stdout)
+    return {
+        "accuracy": told["evaluation"]["accuracy"],
+        "n": told["evaluation"]["n"],
+        "history_seconds": told["seconds"],
+        "fit_seconds": told["fit_seconds"],
+    }
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    more = words[words.index("--") + 1 :] if "--" in words else []
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--recipe", default="quick")
+    parser.add_argument("--hand-epochs", type=int, default=HAND_EPOCHS)
+    parser.add_argument("--name", default="time_to_accuracy")
+    options = parser.parse_args(words[: len(words) - len(more) - 1] if "--" in words else words)
+    folder = cifar10(options.folder)
+    here, there = multiprocessing.get_context("spawn").Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=by_hand, args=(there, folder), daemon=True)
+    process.start()
+    threads = here.recv()
+    hand: list[dict[str, float]] = []
+    quick: dict[str, dict[str, float]] = {}
+    share = -(-options.hand_epochs // len(options.seeds))
+    for seed in options.seeds:
+        for _ in range(min(share, options.hand_epochs - len(hand))):
+            here.send(True)
+            hand.append(here.recv())
+            print("by hand", hand[-1], flush=True)
+        quick[str(seed)] = by_truefit(folder, options.recipe, seed, more)
+        print("truefit", quick[str(seed)], flush=True)
+    here.send(False)
+    whole = sum(epoch["seconds"] for epoch in hand)
+    fits = [run["fit_seconds"] for run in quick.values()]
+    accuracies = [run["accuracy"] for run in quick.values()]
+    save(
+        options.name,
+        f"in turns on one quiet machine: the hand-written class's {len(hand)} epochs, {share} at a time, and "
+        f"truefit train FOLDER --recipe {options.recipe} --val-fraction 0 {' '.join(more)}".rstrip()
+        + ", one seed at a time; decoding left out on both sides; CIFAR-10 JPEG edition, 50,000 training images, "
+        "accuracy on the 10,000 test images (truefit: once, at the end; logits averaged over mirror images)",
+        {
+            "by_hand": hand,
+            "truefit": quick,
+            "threads_by_hand": threads,
+            "hand_seconds": round(whole, 1),
+            "hand_last_test_accuracy": hand[-1]["test_accuracy"],
+            "fit_seconds_median": statistics.median(fits),
+            "fit_seconds_range": [min(fits), max(fits)],
+            "times_faster_median": round(whole / statistics.median(fits), 1),
+            "times_faster_slowest": round(whole / max(fits), 1),
+            "accuracy_mean": statistics.mean(accuracies),
+            "accuracy_lowest": min(accuracies),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
