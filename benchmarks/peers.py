@@ -151,8 +151,8 @@ def main() -> None:
             done = subprocess.run([pythons[side.name], "-c", code], stdout=subprocess.PIPE, text=True, check=True)
             result[side.name]["version"] = done.stdout.strip()
     protocol = (
-        f"{options.rounds} rounds in one run, each side in turn in random order, {options.steps} steps of batch {BATCH} "
-        "a round after one of warm-up; ConvNet, 32 x 32, Adam 1e-3, images in memory; speed from the 11th step to the "
+        f"{options.rounds} rounds in one run, each side in turn in random order; {options.steps} steps of {BATCH} a "
+        "round after one of warm-up; ConvNet, 32 x 32, Adam 1e-3, images in memory; speed from the 11th step to the "
         "last; ratio: median over rounds of truefit's speed by the side's in the same round, 95 % bootstrap interval"
     )
     save(options.name, protocol, {"rounds": options.rounds, "threads_each": options.threads, "sides": result})
