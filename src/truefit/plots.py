@@ -1,4 +1,4 @@
-"""Curves of a training: loss and accuracy over epochs."""
+"""Plots of a run, for notebooks and files."""
 
 from __future__ import annotations
 
@@ -6,60 +6,54 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from truefit.errors import InputError
+from truefit.report.charts import find_chart
+from truefit.report.charts.curves import of_log
+from truefit.report.figure import draw
+from truefit.runs.evaluation import Evaluation
+from truefit.runs.record import Record
 from truefit.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plot(run_or_log: Run | Mapping[str, Any]) -> Figure:
-    """Loss and accuracy of a `Run`, or of the log that `ConvolutionalNeuralNet.train` returns.
+def plot(run_or_log: Run | Record | Evaluation | Mapping[str, Any], kind: str = "curves") -> Figure:
+    """A plot of a `Run`, of an `Evaluation`, or of the log that `ConvolutionalNeuralNet.train` returns.
 
-    Returns a matplotlib figure with two axes, made without pyplot: a notebook shows it, `.savefig(path)` writes it.
+    kind: "curves" (loss and accuracy over epochs; all that a log has), "learning_rate", "confusion", "per_class",
+    "reliability", "risk_coverage". An evaluation has no epochs, so name another kind than the first two.
+
+    Returns a matplotlib figure, made without pyplot: a notebook shows it, `.savefig(path)` writes it. Raises
+    InputError for an unknown kind, and where there is nothing to show.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    if isinstance(run_or_log, Run):
-        _draw_run(left, right, run_or_log)
-    else:
-        _draw_log(left, right, run_or_log)
-    left.set_ylabel("loss")
-    right.set_ylabel("accuracy")
-    for axes in (left, right):
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
-    return figure
+    if isinstance(run_or_log, Mapping):
+        if kind != "curves":
+            raise InputError("a log has curves and nothing else", found=kind, wanted="curves")
+        return draw(of_log(run_or_log))
+    chart = find_chart(kind, _record(run_or_log))
+    if chart is None or (kind == "curves" and isinstance(run_or_log, Evaluation)):
+        raise InputError(f"there is nothing to show as {kind}", found=_lack(run_or_log), fix="choose another kind")
+    return draw(chart)
 
 
-def _draw_run(left: Any, right: Any, run: Run) -> None:
-    history = run.history
-    epochs = [record["epoch"] for record in history]
-    left.plot(epochs, [record["training_loss"] for record in history], marker=".", label="training (with augmentation)")
-    right.plot(epochs, [record["running_accuracy"] for record in history], marker=".", label="training, in passing")
-    if history and history[0]["validation_accuracy"] is not None:
-        left.plot(epochs, [record["validation_loss"] for record in history], marker=".", label="validation")
-        accuracy = [record["validation_accuracy"] for record in history]
-        low, high = zip(*[record["validation_interval"] for record in history], strict=True)
-        (line,) = right.plot(epochs, accuracy, marker=".", label=f"validation, n = {history[0]['validation_n']:,}")
-        right.fill_between(epochs, low, high, color=line.get_color(), alpha=0.2, label="its 95 % Wilson interval")
-
-
-def _draw_log(left: Any, right: Any, log: Mapping[str, Any]) -> None:
-    for split in ("training", "validation"):
-        try:
-            losses, accuracy = log[f"{split}_loss_per_batch"], log[f"{split}_accuracy_per_epoch"]
-        except KeyError as error:
-            raise InputError(
-                "this is not a log", found=f"no key {error}", wanted="what ConvolutionalNeuralNet.train returns"
-            ) from None
-        epochs = len(accuracy)
-        per_epoch = max(1, len(losses) // max(1, epochs))
-        left.plot(
-            [(batch + 1) / per_epoch for batch in range(len(losses))], losses, lw=0.7, label=f"{split}, per batch"
+def _record(what: Run | Record | Evaluation) -> Record:
+    if isinstance(what, Record):
+        return what
+    if isinstance(what, Evaluation):
+        return Record(
+            folder=None,
+            config={},
+            history=[],
+            evaluation=what,
+            weights=what.weights,
+            selected_on=what.selected_on,
         )
-        right.plot(range(1, epochs + 1), accuracy, marker=".", label=split)
+    return Record.of(what)
+
+
+def _lack(what: Run | Record | Evaluation) -> str:
+    if isinstance(what, Evaluation):
+        return f"an evaluation of {len(what.classes)} classes, without epochs"
+    if what.evaluation is None:
+        return "a run without an evaluation"
+    return f"{len(what.history)} epochs and {len(what.evaluation.classes)} classes"

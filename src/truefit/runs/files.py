@@ -115,6 +115,11 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path.name} can't be read", where=path, found=error, wanted="an npz file") from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    write_whole(path, lambda temporary: _write_text(temporary, text))
+
+
 def _write_text(path: Path, text: str) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.write(text)

@@ -24,6 +24,7 @@ from truefit.runs.files import (
 
 # What a run folder may hold. A folder with anything else in it is never replaced.
 OWN = {"config.json", "history.jsonl", "evaluation.json", "predictions.npz", "model", "evaluations"}
+OWN |= {"report.html", "model_card.md", "plots"}
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,15 @@ def sources() -> dict[str, Loader]:
     return loaders
 
 
+def is_local(name: str) -> bool:
+    """Whether a known name can be loaded now, without a download: a source that downloads says so by `is_local`."""
+    for module in pkgutil.iter_modules(__path__):
+        source = importlib.import_module(f"{__name__}.{module.name}")
+        if name in getattr(source, "NAMES", ()):
+            return not hasattr(source, "is_local") or bool(source.is_local(name))
+    return False
+
+
 def from_arrays(
     name: str,
     options: Options,

@@ -48,6 +48,13 @@ def load(name: str, options: Options) -> Data:
     return from_arrays(name, options, classes=classes, train=_arrays(train), test=_arrays(test), mirror=name in _MIRROR)
 
 
+def is_local(name: str) -> bool:
+    """Whether the files that torchvision downloads are all there."""
+    from torchvision import datasets
+
+    return all(file.is_file() for file, _, _ in _downloads(getattr(datasets, _CLASSES[name]), cache_folder()))
+
+
 def cache_folder(root: Path | None = None) -> Path:
     """Where downloads are kept: `root`, else $TRUEFIT_DATA, else ~/.cache/truefit/data."""
     chosen = root or os.environ.get("TRUEFIT_DATA") or Path("~/.cache/truefit/data")

@@ -1,0 +1,84 @@
+"""Which report of which runs goes into which file?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from truefit.data.imageset import ImageSet
+from truefit.errors import InputError
+from truefit.report.card import card
+from truefit.report.charts import chart_names, find_chart
+from truefit.report.comparison import page as comparison_page
+from truefit.report.page import page
+from truefit.runs.files import write_text, write_whole
+from truefit.runs.record import Record
+
+Format = Literal["html", "md", "png"]
+
+
+def write_report(
+    runs: Sequence[str | Path | Record],
+    *,
+    out: str | Path | None = None,
+    form: Format = "html",
+    overwrite: bool = False,
+    images: ImageSet | None = None,
+) -> Path:
+    """Write the report of a run, or of several side by side; returns where it was written.
+
+    form: "html" is one page that needs nothing else; "md" a model card for one run; "png" a folder of plots.
+    out: None takes report.html, model_card.md or plots/ in the run's folder, and comparison.html where one stands for
+    several runs. overwrite: replace a file that is there; a run's own report.html always is. images: the split that
+    was evaluated, where it is in memory; otherwise pictures are read from where the data lay.
+
+    Raises InputError: no run, damaged files, several runs for a format that takes one, a file in the way.
+    """
+    records = [run if isinstance(run, Record) else Record.read(run) for run in runs]
+    if not records:
+        raise InputError("no run is named", fix="truefit report RUN")
+    if form != "html" and len(records) > 1:
+        raise InputError(f"--format {form} takes one run", found=f"{len(records)} runs", fix="name one, or use html")
+    place = _place(records, out, form, overwrite)
+    if form == "png":
+        _write_plots(records[0], place)
+        return place
+    text = card(records[0]) if form == "md" else page(records[0], images) if len(records) == 1 else comparison_page(records)
+    try:
+        write_text(place, text)
+    except OSError as error:
+        raise InputError("the report can't be written", where=place, found=error, fix="name another --out") from error
+    return place
+
+
+def _place(records: Sequence[Record], out: str | Path | None, form: Format, overwrite: bool) -> Path:
+    folder = records[0].folder if len(records) == 1 else Path()
+    if out is None:
+        if folder is None:
+            raise InputError("this run has no folder", wanted="a place for the report", fix="name it: out=...")
+        names = {"html": "report.html" if len(records) == 1 else "comparison.html", "md": "model_card.md", "png": "plots"}
+        place = folder / names[form]
+    else:
+        place = Path(out)
+    own = out is None and form == "html" and len(records) == 1
+    if form == "png":
+        if place.exists() and not place.is_dir():
+            raise InputError("the folder for plots is a file", where=place, fix="name another --out")
+        if place.is_dir() and any(place.iterdir()) and not overwrite:
+            raise InputError("the folder for plots is not empty", where=place, fix="name another --out, or --overwrite")
+    elif place.is_dir():
+        raise InputError("the report would be a folder", where=place, fix="name a file as --out")
+    elif place.exists() and not own and not overwrite:
+        raise InputError("there is a file in the way", where=place, fix="name another --out, or say --overwrite")
+    return place
+
+
+def _write_plots(record: Record, folder: Path) -> None:
+    from truefit.report.figure import draw
+
+    for name in chart_names():
+        chart = find_chart(name, record)
+        if chart is not None:
+            figure = draw(chart)
+            write_whole(folder / f"{name}.png", lambda file, figure=figure: figure.savefig(file, dpi=160))

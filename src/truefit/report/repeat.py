@@ -1,0 +1,67 @@
+"""The command that makes a run once more, from what its config.json says."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from truefit.config import to_plain
+from truefit.recipes.lookup import find_recipe, recipe_names
+from truefit.runs.record import Record
+
+# Options of the data with the values that they have when not given.
+DATA_OPTIONS = {"image_size": None, "resize": "crop", "val_fraction": None, "split_seed": 0, "skip_unreadable": False}
+
+
+def command(record: Record) -> str | None:
+    """`truefit train DATA ...`, of the named recipe only what differs. None where data or network came from Python."""
+    config = record.config
+    about, model = config.get("data", {}), config.get("model", {}).get("name")
+    if "options" not in about or model is None:
+        return None
+    words = ["truefit", "train", str(about["spec"])]
+    given: dict[str, Any] = {"model": (model, "convnet"), "seed": (config["seed"], 0)}
+    given |= {name: (about["options"].get(name, usual), usual) for name, usual in DATA_OPTIONS.items()}
+    given |= {"workers": (config["settings"]["workers"], 0), "measure_training": (config["measure_training"], False)}
+    for name, (value, usual) in given.items():
+        if value != usual:
+            words += _option(name, value)
+    words += ["--device", str(config["settings"]["device"]), *_recipe(config["recipe"])]
+    return shlex.join(words)
+
+
+def _recipe(wanted: dict[str, Any]) -> list[str]:
+    """The named recipe, and each setting that a training with it would not have by itself."""
+    name = wanted["name"] if wanted["name"] in recipe_names() else "standard"
+    recipe = find_recipe(name)
+    flat = flatten(wanted)
+    # What a recipe leaves open follows the data: whether a mirror image belongs to the same class.
+    differences = []
+    for mirror in (False, True):
+        usual = flatten(to_plain(recipe.resolved(images=True, mirror=mirror)))
+        differences.append({key: value for key, value in flat.items() if usual.get(key, value) != value})
+    words = ["--recipe", name] if name != "standard" else []
+    for key, value in min(differences, key=len).items():
+        words += _option(key, value)
+    return words
+
+
+def flatten(value: Any, before: str = "") -> dict[str, Any]:
+    """Nested mappings as one: {"optimizer.lr": 0.05}."""
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, dict):
+            found |= flatten(item, f"{before}{key}.")
+        else:
+            found[f"{before}{key}"] = item
+    return found
+
+
+def _option(name: str, value: Any) -> list[str]:
+    path = name.replace("_", "-")
+    # Of a setting that is on or off, and nothing else, there are two options; `flip` may also be left open.
+    if isinstance(value, bool) and name != "augment.flip":
+        parent, dot, last = path.rpartition(".")
+        return [f"--{path}" if value else f"--{parent}{dot}no-{last}"]
+    values = value if isinstance(value, list) else [value]
+    return [f"--{path}", *map(str, values)]
