@@ -11,9 +11,9 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from truefit.config import require
-from truefit.data.imageset import Data
+from truefit.data.imageset import Data, ImageSet
 from truefit.data.lookup import load_data
-from truefit.errors import InputError
+from truefit.errors import InputError, warn
 from truefit.events import Event, Observer
 from truefit.fitting.fit import Fit
 from truefit.fitting.plan import FitPlan
@@ -73,12 +73,14 @@ class Trainer:
         test_set: AnySet | None = None,
         out: str | Path | None = None,
         overwrite: bool = False,
+        report: bool = True,
     ) -> Run:
         """Train, choose the best epoch on validation, and evaluate once on test (without one: on validation).
 
         training_set: a data set of (image tensor, label); or a name or folder ("digits", "path/to/images"),
         which brings its own validation and test split. Nothing is ever chosen on the test set. With no validation
         set the last weights are kept. out: a new or empty folder for the run; None writes nothing.
+        report: write report.html into it.
 
         Raises InputError for bad data or settings, before anything is written (a data set of your own is looked at
         sample by sample as it is used, so its faults show then); NonFiniteError where training diverges. What
@@ -111,6 +113,8 @@ class Trainer:
         folder = None if out is None else RunFolder.create(out, overwrite=overwrite)
         run = fit.run(folder)
         self.predictor = fit.predictor()
+        if report and folder is not None:
+            _write_report(run, fit)
         return run
 
     def evaluate(self, dataset: AnySet, *, split: str | None = None) -> Evaluation:
@@ -125,3 +129,17 @@ class Trainer:
         """Tell every observer."""
         for observer in self.observers:
             observer(event)
+
+
+def _write_report(run: Run, fit: Fit) -> None:
+    # Only now: what a page needs has no business in a training.
+    from truefit.report.build import write_report
+    from truefit.runs.record import Record
+
+    sets = {"test": fit.test_set, "validation": fit.validation_set}
+    measured = sets.get(run.evaluation.split) if run.evaluation is not None else None
+    try:
+        write_report([Record.of(run)], images=measured if isinstance(measured, ImageSet) else None)
+    except Exception as error:
+        # The run is complete on disk: whatever is wrong with its page must not take it from the caller.
+        warn(f"the report could not be written ({error!r}); the run is complete, try: truefit report {run.folder}")

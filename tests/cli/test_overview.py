@@ -37,7 +37,7 @@ def test_unknown_command_names_the_nearest(invoke):
 def test_unknown_command_unlike_any_lists_all(invoke):
     answer = invoke("xyzzy")
     assert answer.code == 2
-    assert "cache, evaluate, predict, train" in answer.err
+    assert "cache, evaluate, predict, report, train" in answer.err
 
 
 def test_unknown_option_of_the_command_itself_names_the_nearest(invoke):
@@ -51,12 +51,13 @@ TRUEFIT = Path(sys.executable).with_name("truefit")
 FLAT = [
     *("--model", "--epochs", "--batch-size", "--lr", "--optimizer", "--schedule", "--seed", "--split-seed", "--device"),
     *("--image-size", "--out", "--val-fraction", "--measure-training", "--config", "--print-config", "--dry-run"),
-    *("--json", "--quiet", "--skip-unreadable"),
+    *("--json", "--quiet", "--skip-unreadable", "--report", "--no-report"),
 ]
 FLAGS = {
     "train": FLAT,
     "evaluate": ["--split", "--name", "--model", "--device", "--skip-unreadable", "--json", "--quiet"],
     "predict": ["--model", "--device", "--json"],
+    "report": ["--out", "--format", "--overwrite", "--json", "--quiet"],
 }
 
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train a classifier on a data set or a folder of images",
     "evaluate": "measure a run, on its own data or on another folder",
     "predict": "classify images with a run",
+    "report": "a run as one page, a model card or plots; several runs side by side",
     "cache": "list or remove decoded images that are kept on disk",
 }
 

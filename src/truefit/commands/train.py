@@ -82,6 +82,8 @@ class TrainCommand:
     """Find all bad input, take one step, evaluate, save, remove it all again, and end."""
     overwrite: bool = False
     """Replace the run in --out."""
+    report: bool = True
+    """Write report.html into the run."""
     json: bool = False
     """Print one machine-readable line on stdout at the end; everything else goes to stderr."""
     quiet: bool = False
@@ -191,7 +193,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         if command.dry_run:
             return _dry_run(trainer, data, out, command, lines)
         start = time.perf_counter()
-        run = trainer.fit(data, out=out, overwrite=command.overwrite)
+        run = trainer.fit(data, out=out, overwrite=command.overwrite, report=command.report)
         fit_seconds = time.perf_counter() - start
     finally:
         bar.close()
@@ -202,6 +204,8 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         if run.evaluation is not None:
             print(figure_line(run.evaluation), file=stream)
         print(f"  run: {out}", file=stream)
+        if (out / "report.html").is_file():
+            print(f"  report: {out / 'report.html'}", file=stream)
     if command.json:
         evaluation = figures(run.evaluation) if run.evaluation is not None else None
         seconds = sum(record["seconds"] for record in run.history)
@@ -242,7 +246,7 @@ def _dry_run(trainer: Any, data: Any, out: Path, command: TrainCommand, lines: A
         raise InputError("the output folder can't be written", where=out, found=error) from error
     trainer.observers = []
     try:
-        trainer.fit(small, out=place / "run")
+        trainer.fit(small, out=place / "run", report=False)
     finally:
         shutil.rmtree(place)
     sizes = {part.split: len(part) for part in data.splits}

@@ -53,6 +53,7 @@ def describe_data(sets: dict[str, AnySet | None], classes: tuple[str, ...] | Non
             splits[name] = {"n": count_samples(dataset, name)}
             if isinstance(dataset, ImageSet):
                 splits[name]["fingerprint"] = dataset.fingerprint()
+                splits[name]["counts"] = dataset.counts().tolist()
     about: dict[str, Any] = {"splits": splits, "classes": list(classes) if classes else None}
     if data is not None:
         about |= {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -44,7 +45,10 @@ def write_report(
     if form == "png":
         _write_plots(records[0], place)
         return place
-    text = card(records[0]) if form == "md" else page(records[0], images) if len(records) == 1 else comparison_page(records)
+    if form == "md":
+        text = card(records[0])
+    else:
+        text = page(records[0], images) if len(records) == 1 else comparison_page(records)
     try:
         write_text(place, text)
     except OSError as error:
@@ -57,8 +61,8 @@ def _place(records: Sequence[Record], out: str | Path | None, form: Format, over
     if out is None:
         if folder is None:
             raise InputError("this run has no folder", wanted="a place for the report", fix="name it: out=...")
-        names = {"html": "report.html" if len(records) == 1 else "comparison.html", "md": "model_card.md", "png": "plots"}
-        place = folder / names[form]
+        page_name = "report.html" if len(records) == 1 else "comparison.html"
+        place = folder / {"html": page_name, "md": "model_card.md", "png": "plots"}[form]
     else:
         place = Path(out)
     own = out is None and form == "html" and len(records) == 1
@@ -80,5 +84,4 @@ def _write_plots(record: Record, folder: Path) -> None:
     for name in chart_names():
         chart = find_chart(name, record)
         if chart is not None:
-            figure = draw(chart)
-            write_whole(folder / f"{name}.png", lambda file, figure=figure: figure.savefig(file, dpi=160))
+            write_whole(folder / f"{name}.png", partial(draw(chart).savefig, dpi=160))

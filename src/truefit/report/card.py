@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
+from truefit.metrics.intervals import WILSON
 from truefit.report.repeat import command
 from truefit.runs.evaluation import Evaluation
-from truefit.metrics.intervals import WILSON
 from truefit.runs.record import Record
 from truefit.runs.words import between, caution, percent, verdict
 
@@ -33,8 +33,8 @@ def card(record: Record) -> str:
     parts += [
         "## Model",
         "",
-        f"- network: {text(model.get('name') or model.get('class') or 'not known')}, "
-        f"{model.get('parameters', 0):,} parameters",
+        f"- network: {text(model.get('name') or model.get('class') or 'not known')}",
+        f"- {model.get('parameters', 0):,} parameters",
         f"- {len(classes):,} classes: {text(', '.join(map(str, classes[:MOST_CLASSES])))}"
         + (f" and {len(classes) - MOST_CLASSES:,} more" if len(classes) > MOST_CLASSES else ""),
         f"- weights: {text(record.weights or 'not known')}",
@@ -62,8 +62,8 @@ def card(record: Record) -> str:
         parts += [f"{fence}sh", again, fence, ""]
     versions = record.config.get("versions", {})
     parts += [
-        f"- {len(record.history):,} epochs, {sum(row['seconds'] for row in record.history):,.0f} s "
-        f"on {text(_hardware(record))}",
+        f"- {len(record.history):,} epochs, {sum(row['seconds'] for row in record.history):,.0f} s",
+        f"- {text(_hardware(record))}",
         f"- {text(', '.join(f'{name} {version}' for name, version in versions.items()))}",
         "",
     ]
@@ -137,9 +137,8 @@ def _figures(evaluation: Evaluation) -> list[str]:
     lines += ["", f"{title}:", "", "| class | recall | 95 % interval | precision | n |", "|---|---:|---:|---:|---:|"]
     for name, row in rows[:MOST_CLASSES]:
         interval = between(row["recall_interval"]) if row["recall_interval"] else ""
-        lines.append(
-            f"| {text(name)} | {percent(row['recall'])} | {interval} | {percent(row['precision'])} | {row['support']:,} |"
-        )
+        cells = [text(name), percent(row["recall"]), interval, percent(row["precision"]), f"{row['support']:,}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
 

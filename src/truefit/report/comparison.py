@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import truefit
+from truefit.errors import InputError
 from truefit.report import svg
 from truefit.report.charts.curves import of_runs
 from truefit.report.page import duration, plain_text
@@ -65,7 +67,8 @@ def _sentence(rows: Sequence[dict[str, Any]]) -> str:
     if not measured:
         return "None of these runs has been evaluated."
     best = max(measured, key=lambda row: row["value"])
-    return f"{best['accuracy']} (95 % Wilson interval {best['interval_text']}, n = {best['n']}, {best['split']}) is the highest accuracy: {best['name']}."
+    figure = f"{best['accuracy']} (95 % Wilson interval {best['interval_text']}, n = {best['n']}, {best['split']})"
+    return f"{figure} is the highest accuracy: {best['name']}."
 
 
 def _same_data(records: Sequence[Record]) -> bool:
@@ -81,9 +84,23 @@ def _same_data(records: Sequence[Record]) -> bool:
     return len(seen) == 1 and None not in {fingerprint for fingerprint, _, _ in seen}
 
 
-def _tests(records: Sequence[Record], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Whether the difference of two runs can be chance; empty where truefit has no test for it."""
-    return []
+def _tests(records: Sequence[Record], names: Sequence[str]) -> dict[str, Any] | None:
+    """What `truefit.compare` says of the runs that were evaluated; None where it has nothing to compare."""
+    compare = getattr(truefit, "compare", None)
+    measured = [record.evaluation for record in records if record.evaluation is not None]
+    if compare is None or len(measured) < 2:
+        return None
+    evaluated = [name for record, name in zip(records, names, strict=True) if record.evaluation is not None]
+    try:
+        found = compare(*measured)
+    except InputError as error:
+        return {"letters": [], "verdicts": [], "remarks": [f"The runs can't be compared: {error.what}."]}
+    letters = [side.letter for side in found.sides]
+    return {
+        "letters": list(zip(letters, evaluated, strict=True)),
+        "verdicts": [pair.verdict for pair in found.pairs],
+        "remarks": found.remarks,
+    }
 
 
 def _differences(records: Sequence[Record]) -> list[tuple[str, list[str]]]:

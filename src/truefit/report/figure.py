@@ -86,7 +86,8 @@ def _line(axes: Any, line: Line) -> None:
             [y - low for y, (low, _) in zip(line.y, line.band, strict=True)],
             [high - y for y, (_, high) in zip(line.y, line.band, strict=True)],
         ]
-        axes.errorbar(line.x, line.y, yerr=reach, fmt="o" if not line.joined else "o-", ms=4, lw=1.2, **style | {"marker": "o"})
+        style["marker"] = "o"
+        axes.errorbar(line.x, line.y, yerr=reach, ls="-" if line.joined else "", ms=4, lw=1.2, **style)
         return
     axes.plot(line.x, line.y, lw=1.6 if line.dots else 0.9, **style)
     if line.band:

@@ -32,7 +32,7 @@ SHOWN = 12
 IN_A_CELL = 12
 CLASS_ROWS = 40
 # Measures that have a section; all others stand in a plain table.
-WITH_SECTION = {"per_class", "confusion", "calibration"}
+WITH_SECTION = {"per_class", "confusion", "calibration", "risk_coverage"}
 CHARTS = {"training": ("curves", "learning_rate"), "confidence": ("reliability", "risk_coverage")}
 
 
@@ -67,6 +67,7 @@ def page(record: Record, images: ImageSet | None = None) -> str:
         data=_data(record),
         figures=_figures(evaluation) if evaluation is not None else [],
         looks=_looks(record),
+        ledger=record.more.get("ledger", []),
         findings=_findings(record.more.get("doctor")),
         more=_more(record),
         made=_made(record),
@@ -277,12 +278,12 @@ def _data(record: Record) -> dict[str, Any]:
         "counted": counted,
         "balance": balance if counted else [],
         "largest": max((count for row in balance for count in row["counts"][:1]), default=1) or 1,
-        "ratio": f"{max(first) / max(1, min(first)):.3g}" if first else "",
+        "spread": (min(first), max(first)) if first else None,
     }
 
 
 def _figures(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Figures of metric files that have no section: name and value, one a line."""
+    """Figures of metric files that have no section: name and value, with its interval, one a line."""
     found: list[tuple[str, str]] = []
     for name, value in evaluation.measures.items():
         if name not in WITH_SECTION:
@@ -292,7 +293,12 @@ def _figures(evaluation: Evaluation) -> list[tuple[str, str]]:
 
 def plain_rows(name: str, value: Any, most: int = 60) -> list[tuple[str, str]]:
     """Any plain value as lines of a table; what is long is named by its length."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value.get("interval") and isinstance(value.get("value"), float):
+        low, high = value["interval"]
+        rows = [(name, f"{plain(value['value'])}  [{plain(low)}, {plain(high)}]")]
+        kept = {key: item for key, item in value.items() if key not in ("value", "interval")}
+        rows += plain_rows(name, kept) if kept else []
+    elif isinstance(value, dict):
         rows = [row for key, item in value.items() for row in plain_rows(f"{name}: {str(key).replace('_', ' ')}", item)]
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         rows = [row for at, item in enumerate(value, start=1) for row in plain_rows(f"{name} {at}", item)]
@@ -311,7 +317,7 @@ def plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -325,7 +331,7 @@ def _looks(record: Record) -> list[dict[str, Any]]:
             "n": figures["n"],
             "accuracy": percent(figures["accuracy"]),
             "interval": between(figures["interval"]),
-            "looks": figures["looks"],
+            "looks": figures.get("looks", 1),
         }
         for name, figures in [*own, *record.later.items()]
     ]
@@ -341,7 +347,7 @@ def _more(record: Record) -> list[dict[str, Any]]:
     """Further files of the run as plain tables."""
     tables = []
     for name, value in record.more.items():
-        if name == "doctor" and _findings(value):
+        if name == "ledger" or (name == "doctor" and _findings(value)):
             continue
         value = {key: item for key, item in value.items() if key != "schema"} if isinstance(value, dict) else value
         rows = plain_rows("", value)

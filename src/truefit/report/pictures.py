@@ -94,9 +94,7 @@ def _fitted(pixels: np.ndarray, side: int) -> Image.Image:
     return tile
 
 
-def _find(
-    record: Record, rows: Sequence[int], side: int, images: ImageSet | None
-) -> tuple[dict[int, np.ndarray], str]:
+def _find(record: Record, rows: Sequence[int], side: int, images: ImageSet | None) -> tuple[dict[int, np.ndarray], str]:
     """Pixels of each row that could be had, and why others could not."""
     evaluation = record.evaluation
     assert evaluation is not None

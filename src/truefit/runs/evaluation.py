@@ -13,6 +13,7 @@ from scipy.special import log_softmax
 from truefit.errors import InputError, shorten
 from truefit.metrics import measure_all, metric_names
 from truefit.metrics.intervals import WILSON, wilson
+from truefit.runs import words
 from truefit.runs.files import file_digest, read_arrays, read_json, write_arrays, write_json
 
 
@@ -118,6 +119,10 @@ class Evaluation:
         return f"{self.accuracy:.1%}  [{100 * low:.1f}, {100 * high:.1f}]  n = {self.n:,} ({where})".replace(
             "%", " %", 1
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return words.small_html(self, self.split)
 
     def to_json(self) -> dict[str, Any]:
         """The figures, as they stand in evaluation.json."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from truefit.runs import words
 from truefit.runs.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -48,3 +49,15 @@ class Run:
     def predict(self, images: Any) -> Any:
         """Class probabilities for one image or many: see `Predictor.predict`."""
         return self.predictor.predict(images)
+
+    def plot(self, kind: str = "curves") -> Any:
+        """A matplotlib figure, such as `run.plot("confusion")`: see `truefit.plot`."""
+        # The one look upwards: through the public door, as a user would.
+        import truefit
+
+        return truefit.plot(self, kind)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the figure and its sentence."""
+        name = self.folder.name if self.folder is not None else str(self.config.get("data", {}).get("name") or "run")
+        return words.small_html(self.evaluation, name)

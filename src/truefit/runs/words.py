@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from html import escape
+from typing import TYPE_CHECKING
 
-from truefit.runs.evaluation import Evaluation
+if TYPE_CHECKING:
+    from truefit.runs.evaluation import Evaluation
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
@@ -69,9 +71,7 @@ def small_html(evaluation: Evaluation | None, title: str, unit: str = "samples")
     if evaluation is None:
         return f"<div><strong>{escape(title)}</strong><br>not evaluated: neither validation nor test</div>"
     notice = caution(evaluation)
-    return (
-        f'<div style="line-height:1.45"><strong style="font-size:1.6em">{escape(percent(evaluation.accuracy))}</strong> '
-        f"{escape(title)}<br>{escape(verdict(evaluation, unit))}"
-        + (f"<br><em>{escape(notice)}</em>" if notice else "")
-        + "</div>"
-    )
+    figure = f'<strong style="font-size:1.6em">{escape(percent(evaluation.accuracy))}</strong>'
+    more = f"<br><em>{escape(notice)}</em>" if notice else ""
+    text = f"{escape(title)}<br>{escape(verdict(evaluation, unit))}{more}"
+    return f'<div style="line-height:1.45">{figure} {text}</div>'

@@ -31,7 +31,8 @@ def chart(record: Record) -> Chart:
     validated = [row for row in history if row["validation_accuracy"] is not None]
     summary = f"{len(history)} epochs."
     if history:
-        summary += f" Training loss {history[0]['training_loss']:.3f} at first, {history[-1]['training_loss']:.3f} at last."
+        first, last = history[0]["training_loss"], history[-1]["training_loss"]
+        summary += f" Training loss {first:.3f} at first, {last:.3f} at last."
     if validated:
         at = [row["epoch"] for row in validated]
         loss.append(Line(x=at, y=[row["validation_loss"] for row in validated], label="validation", role="validation"))
@@ -39,7 +40,7 @@ def chart(record: Record) -> Chart:
             Line(
                 x=at,
                 y=[row["validation_accuracy"] for row in validated],
-                label=f"validation, n = {validated[0]['validation_n']:,}",
+                label=f"{_split(validated[0])}, n = {validated[0]['validation_n']:,}",
                 role="validation",
                 band=[tuple(row["validation_interval"]) for row in validated],
                 band_label="its 95 % Wilson interval",
@@ -58,6 +59,12 @@ def chart(record: Record) -> Chart:
             Panel(x_label="epoch", y_label="accuracy", marks=accuracy, whole_x=True, y_percent=True, rule=rule),
         ],
     )
+
+
+def _split(row: dict[str, Any]) -> str:
+    """What the epochs were measured on, where it is another split than validation."""
+    split = row.get("validation_split") or "validation"
+    return "validation" if split == "validation" else f"{split} (selected on {split})"
 
 
 def of_log(log: Mapping[str, Any]) -> Chart:

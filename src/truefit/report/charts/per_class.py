@@ -19,9 +19,9 @@ def chart(record: Record) -> Chart | None:
     known = sorted(((name, row) for name, row in rows if row["support"]), key=lambda item: item[1]["recall"])
     few = known[:MOST]
     worst, best = known[0], known[-1]
-    title = "Recall of each class" if len(few) == len(known) else f"Recall of the {MOST} worst of {len(known):,} classes"
+    which = "each class" if len(few) == len(known) else f"the {MOST} worst of {len(known):,} classes"
     return Chart(
-        title=f"{title} ({evaluation.split}, n = {evaluation.n:,})",
+        title=f"Recall of {which} ({evaluation.split}, n = {evaluation.n:,})",
         summary=f"From {percent(worst[1]['recall'])} ({worst[0]}) to {percent(best[1]['recall'])} ({best[0]}).",
         panels=[
             Panel(

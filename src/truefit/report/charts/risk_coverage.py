@@ -19,14 +19,20 @@ def chart(record: Record) -> Chart | None:
     if evaluation is None:
         return None
     n = evaluation.n
-    wrong = (evaluation.predicted != evaluation.label)[np.argsort(-confidence_of(evaluation), kind="stable")]
-    risk = np.cumsum(wrong) / np.arange(1, n + 1)
+    wrong = evaluation.predicted != evaluation.label
+    confidence = confidence_of(evaluation)
+    order = np.argsort(-confidence, kind="stable")
+    # Samples of equal confidence can't be told apart: each counts with the mean error of them all.
+    _, group, count = np.unique(-confidence[order], return_inverse=True, return_counts=True)
+    risk = np.cumsum((np.bincount(group, weights=wrong[order]) / count)[group]) / np.arange(1, n + 1)
     at = np.unique(np.linspace(0, n - 1, min(n, POINTS)).round().astype(np.int64))
+    area = evaluation.measures.get("risk_coverage", {}).get("area")
     half = float(risk[max(0, n // 2 - 1)])
     return Chart(
         title=f"Risk and coverage ({evaluation.split}, n = {n:,})",
         summary=(
             f"Answering always, {percent(float(risk[-1]))} are wrong; answering only the surest half, {percent(half)}."
+            + (f" Area under the curve (AURC): {area:.4f}." if area is not None else "")
         ),
         panels=[
             Panel(
