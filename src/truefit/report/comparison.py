@@ -23,13 +23,14 @@ def page(records: Sequence[Record]) -> str:
     """The whole page as HTML, for two runs or more."""
     names = _names(records)
     chart = of_runs(records, names)
+    same = _same_data(records)
     rows = [_row(record, name) for record, name in zip(records, names, strict=True)]
     return render(
         "comparison.html",
         title=" · ".join(names),
         rows=rows,
-        sentence=_sentence(rows),
-        same_data=_same_data(records),
+        sentence=_sentence(rows, same),
+        same_data=same,
         tests=_tests(records, names),
         item={"chart": chart, "drawings": svg.draw(chart, "runs")},
         names=names,
@@ -62,10 +63,12 @@ def _row(record: Record, name: str) -> dict[str, Any]:
     }
 
 
-def _sentence(rows: Sequence[dict[str, Any]]) -> str:
+def _sentence(rows: Sequence[dict[str, Any]], same: bool) -> str:
     measured = [row for row in rows if row["value"] is not None]
     if not measured:
         return "None of these runs has been evaluated."
+    if not same:
+        return f"{len(rows)} runs, which are not known to have been measured on the same samples."
     best = max(measured, key=lambda row: row["value"])
     figure = f"{best['accuracy']} (95 % Wilson interval {best['interval_text']}, n = {best['n']}, {best['split']})"
     return f"{figure} is the highest accuracy: {best['name']}."

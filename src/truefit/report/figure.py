@@ -65,7 +65,7 @@ def _panel(axes: Any, panel: Panel) -> None:
         if bounds is not None:
             getattr(axes, f"set_{axis}lim")(*bounds)
         if percent:
-            getattr(axes, f"{axis}axis").set_major_formatter(PercentFormatter(1.0))
+            getattr(axes, f"{axis}axis").set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     if panel.whole_x:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if panel.rule is not None:

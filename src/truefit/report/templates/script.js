@@ -60,15 +60,25 @@
   };
   if (buttons.length) enter(buttons[0]);
   const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  const place = (button) => button.dataset.cell.split(",").map(Number);
   matrix.addEventListener("focusin", (event) => event.target.dataset.cell && enter(event.target));
   matrix.addEventListener("keydown", (event) => {
     const step = steps[event.key];
     if (!step || !event.target.dataset.cell) return;
     event.preventDefault();
-    let [row, column] = event.target.dataset.cell.split(",").map(Number);
-    // Cells without samples are passed over.
-    for (row += step[0], column += step[1]; rows[row] && column in rows[row]; row += step[0], column += step[1]) {
-      if (rows[row][column]) return rows[row][column].focus();
+    let [row, column] = place(event.target);
+    // Empty cells are passed over. Up and down go to the next row with any, to the cell closest to this column: so every
+    // cell can be reached.
+    if (step[0]) {
+      for (row += step[0]; rows[row]; row += step[0]) {
+        const found = rows[row].filter(Boolean);
+        const far = (button) => Math.abs(place(button)[1] - column);
+        if (found.length) return found.sort((a, b) => far(a) - far(b))[0].focus();
+      }
+    } else {
+      for (column += step[1]; column in rows[row]; column += step[1]) {
+        if (rows[row][column]) return rows[row][column].focus();
+      }
     }
   });
 })();
