@@ -57,7 +57,6 @@ FLAGS = {
     "train": FLAT,
     "evaluate": ["--split", "--name", "--model", "--device", "--skip-unreadable", "--json", "--quiet"],
     "predict": ["--model", "--device", "--json"],
-    "report": ["--out", "--format", "--overwrite", "--json", "--quiet"],
 }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up import evaluation, pictures, record
 
-from conftest import evaluation, pictures, record
 from truefit.report.build import write_report
 
 STRANGE = ("<script>alert(1)</script>", "حصان", "n" * 120, "日本", "a&b")
@@ -63,7 +64,7 @@ def test_page_is_accessible(browser, report, scheme):
     assert serious(page) == []
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map((h) => Number(h.tagName[1]))")
     assert levels[0] == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     page.context.close()
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import yaml
+from made_up import evaluation, record
 
-from conftest import evaluation, record
 from truefit.report.card import card
 
 

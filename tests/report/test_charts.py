@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import epoch, evaluation, record
 
 import truefit
-from conftest import epoch, evaluation, record
 from truefit import InputError
 from truefit.report import svg
 from truefit.report.chart import Grid, Line, Rows

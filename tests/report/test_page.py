@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up import config, epoch, evaluation, files, pictures, record
+from PIL import Image
 
-from conftest import config, epoch, evaluation, files, pictures, record
 from truefit import InputError
 from truefit.report.build import write_report
 from truefit.report.page import duration, page
@@ -128,11 +131,6 @@ def test_tile_shows_the_sample_it_stands_for():
     shown = pictures(run.evaluation)
     found = collect(run, [7, 3, 3, 20], shown)
     assert list(found.tiles) == [7, 3, 20]
-    import base64
-    from io import BytesIO
-
-    from PIL import Image
-
     sprite = np.asarray(Image.open(BytesIO(base64.b64decode(found.uri.partition(",")[2]))))
     for row, tile in found.tiles.items():
         y, x = (tile // found.columns + 0.5) * found.side, (tile % found.columns + 0.5) * found.side

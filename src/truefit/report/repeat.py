@@ -9,6 +9,8 @@ from truefit.config import to_plain
 from truefit.recipes.lookup import find_recipe, recipe_names
 from truefit.runs.record import Record
 
+# With another optimiser than the recipe's, only the short form keeps a learning rate.
+SHORT = {"optimizer.name": "optimizer", "optimizer.lr": "lr", "schedule.name": "schedule"}
 # Options of the data with the values that they have when not given.
 DATA_OPTIONS = {"image_size": None, "resize": "crop", "val_fraction": None, "split_seed": 0, "skip_unreadable": False}
 
@@ -58,7 +60,7 @@ def flatten(value: Any, before: str = "") -> dict[str, Any]:
 
 
 def _option(name: str, value: Any) -> list[str]:
-    path = name.replace("_", "-")
+    path = SHORT.get(name, name).replace("_", "-")
     # Of a setting that is on or off, and nothing else, there are two options; `flip` may also be left open.
     if isinstance(value, bool) and name != "augment.flip":
         parent, dot, last = path.rpartition(".")
