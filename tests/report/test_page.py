@@ -14,9 +14,10 @@ import pytest
 from made_up import config, epoch, evaluation, files, pictures, record
 from PIL import Image
 
+import truefit
 from truefit import InputError
 from truefit.report.build import write_report
-from truefit.report.page import duration, page
+from truefit.report.page import Sample, duration, page
 from truefit.report.pictures import collect
 from truefit.report.rows import cell_rows, confidence_of, least_sure_hits, surest_mistakes, worst_pairs
 from truefit.runs.words import caution, percent, verdict
@@ -137,6 +138,15 @@ def test_tile_shows_the_sample_it_stands_for():
         assert abs(int(sprite[int(y), int(x), 0]) - int(shown.pixels[row, 0, 0, 0])) <= 3
 
 
+def test_page_points_at_the_tile_of_each_sample():
+    run = record()
+    found = collect(run, range(60), pictures(run.evaluation))
+    sample = Sample(run.evaluation, found)
+    places = [(sample(row)["y"], sample(row)["x"]) for row in range(60)]
+    assert places == [divmod(tile, found.columns) for tile in range(60)]
+    assert max(places)[0] == found.lines - 1 > 0
+
+
 def test_other_data_than_was_measured_is_not_shown():
     run = record()
     assert collect(run, [1], pictures(evaluation(("ant", "bee", "cat"), 30))).missing == "the data is not what it was"
@@ -254,3 +264,30 @@ def test_runs_side_by_side_show_figures_curves_and_what_differs(tmp_path):
     few = record(evaluation=evaluation(("ant", "bee", "cat"), 30))
     text = plain(write_report([record(), few], out=tmp_path / "few.html").read_text(encoding="utf-8"))
     assert "not known to have been measured on the same samples" in text
+
+
+def test_pictures_of_a_known_data_set_are_found_by_its_name_and_only_if_it_is_what_it_was():
+    data = truefit.load_data("digits")
+    labels = data.test.labels
+    logits = np.eye(10)[labels] * 3.0
+    of = type(evaluation(("a", "b"))).from_logits(logits, labels, classes=data.test.classes, split="test")
+    run = record(data.test.classes, evaluation=of)
+    splits = {"test": {"n": 360, "fingerprint": data.test.fingerprint()}}
+    run.config["data"] |= {"spec": "digits", "options": data.options, "splits": splits}
+    assert list(collect(run, [5, 6]).tiles) == [5, 6]
+    splits["test"]["fingerprint"] = "blake2b:other"
+    assert collect(run, [5, 6]).tiles == {}
+
+
+def test_nothing_is_downloaded_for_pictures(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRUEFIT_DATA", str(tmp_path))
+    run = record()
+    run.config["data"] |= {"spec": "cifar10", "options": {}}
+    assert "would have to be downloaded" in collect(run, [1]).missing
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_single_epoch_has_an_interval_too():
+    html = page(record(history=[epoch(1)]))
+    assert 'class="whisker s-validation"' in html
+    assert "1 epoch." in html

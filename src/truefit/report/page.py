@@ -58,7 +58,7 @@ def page(record: Record, images: ImageSet | None = None) -> str:
         charts={section: list(_charts(record, names)) for section, names in CHARTS.items()},
         epochs=record.history,
         pictures=pictures,
-        sample=_Sample(evaluation, pictures) if evaluation is not None else None,
+        sample=Sample(evaluation, pictures) if evaluation is not None else None,
         chosen=chosen,
         matrix=_matrix(evaluation) if evaluation is not None else None,
         pairs=_pairs(evaluation) if evaluation is not None else [],
@@ -155,7 +155,7 @@ def _choose(record: Record, evaluation: Evaluation, cells: list[tuple[int, int, 
     }
 
 
-class _Sample:
+class Sample:
     """What the page says of one row of the evaluation."""
 
     def __init__(self, evaluation: Evaluation, pictures: Pictures) -> None:
@@ -188,7 +188,7 @@ def _samples(
     evaluation: Evaluation, cells: dict[tuple[int, int], list[int]], pictures: Pictures
 ) -> dict[str, list[dict[str, Any]]]:
     """What the script shows when a cell is opened."""
-    sample = _Sample(evaluation, pictures)
+    sample = Sample(evaluation, pictures)
     kept = ("x", "y", "confidence", "name")
     return {
         f"{true},{chosen}": [{key: value for key, value in sample(row).items() if key in kept} for row in rows]

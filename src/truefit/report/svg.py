@@ -156,10 +156,11 @@ def _line(scale: _Scale, line: Line) -> tuple[list[str], list[tuple[str, str]]]:
     kind = "s-" + line.role.replace(" ", "-")
     points = [scale.point(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
     parts, legend = [], []
-    if line.band is not None and line.whiskers:
+    whiskers = line.whiskers or len(line.x) == 1
+    if line.band is not None and whiskers:
         for x, (low, high) in zip(line.x, line.band, strict=True):
             parts.append(_path([scale.point(x, low), scale.point(x, high)], f"whisker {kind}"))
-    elif line.band is not None and len(line.x) > 1:
+    elif line.band is not None:
         lows = [scale.point(x, low) for x, (low, _) in zip(line.x, line.band, strict=True)]
         highs = [scale.point(x, high) for x, (_, high) in zip(line.x, line.band, strict=True)]
         parts.append(_path([*lows, *reversed(highs)], f"band {kind}", closed=True))
@@ -170,7 +171,7 @@ def _line(scale: _Scale, line: Line) -> tuple[list[str], list[tuple[str, str]]]:
         parts += [f'<circle class="dot {kind}" cx="{x}" cy="{y}" r="{radius}"/>' for x, y in points]
     legend.append((f"{'line' if line.joined else 'dot'} {kind}", line.label))
     if line.band is not None and line.band_label:
-        legend.append((f"{'whisker' if line.whiskers else 'band'} {kind}", line.band_label))
+        legend.append((f"{'whisker' if whiskers else 'band'} {kind}", line.band_label))
     return parts, legend
 
 

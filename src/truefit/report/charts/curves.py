@@ -29,8 +29,8 @@ def chart(record: Record) -> Chart:
         x, y = zip(*running, strict=True)
         accuracy.append(Line(x=x, y=y, label="training, in passing", role="training"))
     validated = [row for row in history if row["validation_accuracy"] is not None]
-    summary = f"{len(history)} epochs."
-    if history:
+    summary = "1 epoch." if len(history) == 1 else f"{len(history)} epochs."
+    if len(history) > 1:
         first, last = history[0]["training_loss"], history[-1]["training_loss"]
         summary += f" Training loss {first:.3f} at first, {last:.3f} at last."
     if validated:

@@ -1,4 +1,4 @@
-"""The learning rate at the end of each epoch."""
+"""The learning rate at the end of each epoch, where there are two or more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from truefit.runs.record import Record
 def chart(record: Record) -> Chart | None:
     """From the history of a run."""
     rows = [row for row in record.history if row.get("lr") is not None]
-    if not rows:
+    if len(rows) < 2:
         return None
     rates = [row["lr"] for row in rows]
     return Chart(
