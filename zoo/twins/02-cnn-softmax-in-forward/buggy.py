@@ -6,7 +6,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-config = {"nepoch": 4, "batch_size": 64, "lr": 0.01, "momentum": 0.9, "seed": int(os.environ.get("SEED", 0))}
+config = {"nepoch": 4, "batch_size": 64, "lr": 0.05, "momentum": 0.9, "seed": int(os.environ.get("SEED", 0))}
 
 
 class Network(nn.Module):
