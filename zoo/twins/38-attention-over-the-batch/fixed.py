@@ -25,23 +25,21 @@ class SmallViT(nn.Module):
         return self.head(self.norm(x).mean(dim=1))
 
 
-def quadrant_pairs(n, seed):
-    """Two dots; the class says whether they lie in the same row, column, diagonal or spot."""
+def stripes(n, seed):
+    """Stripes in one of four directions; noise hides half of each picture."""
     g = torch.Generator().manual_seed(seed)
     y = torch.randint(0, 4, (n,), generator=g)
-    x = 0.3 * torch.randn(n, 1, 16, 16, generator=g)
-    a = torch.randint(0, 2, (n, 2), generator=g)
-    b = torch.stack([torch.where((y == 1) | (y == 2), 1 - a[:, 0], a[:, 0]), torch.where((y == 0) | (y == 2), 1 - a[:, 1], a[:, 1])], 1)
-    for i in range(n):
-        for r, c in (a[i].tolist(), b[i].tolist()):
-            x[i, 0, 8 * r + 2 : 8 * r + 6, 8 * c + 2 : 8 * c + 6] += 1
-    return x, y
+    rows, cols = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    angle = (y * torch.pi / 4)[:, None, None]
+    wave = torch.sin(1.4 * (cols * torch.cos(angle) + rows * torch.sin(angle)) + 6.28 * torch.rand(n, 1, 1, generator=g))
+    hidden = torch.rand(n, 4, 4, generator=g).repeat_interleave(4, 1).repeat_interleave(4, 2) < 0.5
+    return (torch.where(hidden, 0.0, wave) + 0.5 * torch.randn(n, 16, 16, generator=g))[:, None], y
 
 
 def run(seed):
     torch.manual_seed(seed)
-    x, y = quadrant_pairs(1500, seed + 50)
-    xv, yv = quadrant_pairs(400, seed + 51)
+    x, y = stripes(1500, seed + 50)
+    xv, yv = stripes(400, seed + 51)
     model = SmallViT()
     opt = torch.optim.AdamW(model.parameters(), lr=1.5e-3, weight_decay=0.05)
     for epoch in range(5):
