@@ -38,6 +38,7 @@ def run(rank, world, port, seed):
         dist.all_reduce(count)
         if rank == 0:
             print(f"epoch {epoch} accuracy {count[0] / count[1]:.4f}", flush=True)
+    dist.barrier()
     dist.destroy_process_group()
 
 

@@ -44,6 +44,7 @@ def worker(rank, world_size, port):
         dist.all_reduce(counts)
         if rank == 0:
             print(f"epoch {epoch} * Acc@1 {100 * counts[0] / counts[1]:.3f} on {int(counts[1])} images", flush=True)
+    dist.barrier()
     dist.destroy_process_group()
 
 
