@@ -181,7 +181,7 @@ def test_a_result_of_nothing_is_an_error() -> None:
     network = tiny_network()
 
     class Nothing(DatasetBatches):
-        def epoch(self, epoch: int) -> Any:
+        def epoch(self, epoch: int, first: int = 0) -> Any:
             return iter(())
 
     with pytest.raises(InputError, match="empty"):

@@ -36,23 +36,28 @@ def test_a_folder_with_anything_beside_a_run_is_never_replaced(tmp_path: Path) -
 def test_a_replaced_run_comes_back_where_the_new_one_comes_to_nothing(tmp_path: Path) -> None:
     old = RunFolder.create(tmp_path / "run")
     old.write_config({"old": True})
+    old.release()
     RunFolder.create(tmp_path / "run", overwrite=True).remove()
     assert RunFolder.open(tmp_path / "run").read_config()["old"] is True
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_replaced_run_goes_when_the_new_one_has_an_epoch(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path / "run").write_config({"old": True})
+    old = RunFolder.create(tmp_path / "run")
+    old.write_config({"old": True})
+    old.release()
     new = RunFolder.create(tmp_path / "run", overwrite=True)
     assert len(list(tmp_path.iterdir())) == 2
     new.add_epoch({"epoch": 1})
+    new.release()
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_folder_is_claimed_by_one_run(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path / "run")
-    with pytest.raises(InputError, match="not empty"):
+    first = RunFolder.create(tmp_path / "run")
+    with pytest.raises(InputError, match=f"another run is going on(.|\\n)*process {os.getpid()} "):
         RunFolder.create(tmp_path / "run")
+    first.release()
 
 
 def test_a_run_may_be_written_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

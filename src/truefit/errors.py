@@ -41,6 +41,22 @@ class InputError(TruefitError, ValueError):
     exit_code = 2
 
 
+class StorageError(TruefitError):
+    """The system refuses to store something: a full disk, a folder without the right to write."""
+
+
+class DeviceMemoryError(TruefitError):
+    """A batch needs more memory than the device has."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was asked to end by a signal, and has ended between two steps. `exit_code`: 128 + its number."""
+
+    def __init__(self, text: str, number: int) -> None:
+        self.exit_code = 128 + number
+        super().__init__(text)
+
+
 class NonFiniteError(InputError):
     """Loss or gradient became NaN or infinite; the weights are those from before that step.
 

@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PassSoFar:
+    """A pass that is not complete: losses and sizes of the batches done, and hits where they are counted.
+
+    `missed`: steps in a row that a gradient scaler has skipped.
+    """
+
+    losses: list[float]
+    sizes: list[int]
+    correct: int | None = None
+    missed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FitStarted:
     """Training begins. `device` is a sentence such as "Running on the CPU (2 threads)"."""
 
@@ -37,12 +50,17 @@ class PassStarted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepFinished:
-    """One optimiser step was taken. `loss` is a 0-d tensor, the mean over the step's samples."""
+    """One optimiser step was taken. `loss` is a 0-d tensor, the mean over the step's samples.
+
+    `so_far` reads the figures of the epoch so far back from the device, and raises NonFiniteError where a step was
+    not finite: for saving, as it makes the host wait.
+    """
 
     epoch: int
     step: int
     samples: int
     loss: Tensor
+    so_far: Callable[[], PassSoFar]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

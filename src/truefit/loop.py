@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from truefit import rng
 from truefit.data.batches import Batches
 from truefit.errors import InputError, NonFiniteError, shorten
-from truefit.events import Observer, PassFinished, PassStarted, Progress, StepFinished, nobody
-from truefit.optim.step import GradientStep, Scheduler
+from truefit.events import Observer, PassFinished, PassSoFar, PassStarted, Progress, StepFinished, nobody
+from truefit.optim.step import Average, GradientStep, Scheduler
 from truefit.precision import Precision, device_of
 from truefit.tasks import Task
 
@@ -59,14 +59,19 @@ def train_epoch(
     accumulate: int = 1,
     clip_norm: float | None = None,
     precision: Precision | None = None,
+    average: Average | None = None,
+    so_far: PassSoFar | None = None,
     observe: Observer = nobody,
 ) -> PassResult:
-    """Train for one epoch (numbered from 0): one optimiser step for each batch, `accumulate` parts a step."""
+    """Train for one epoch (numbered from 0): one optimiser step for each batch, `accumulate` parts a step.
+
+    average: follows the weights after each step. so_far: what was done of this epoch already; it begins after that.
+    """
     precision = precision or Precision()
     gradient = GradientStep(network, optimizer, clip_norm=clip_norm, precision=precision)
-    meter = _Meter("train", epoch, batches, observe, gradient)
+    meter = _Meter("train", epoch, batches, observe, gradient, so_far)
     with mode(network, training=True):
-        for step, batch in enumerate(batches.epoch(epoch)):
+        for step, batch in enumerate(batches.epoch(epoch, meter.begun), start=meter.begun):
             gradient.clear()
             loss: Tensor | None = None
             correct: Tensor | None = None
@@ -83,8 +88,10 @@ def train_epoch(
             taken = gradient.take(step, loss)
             if taken and scheduler is not None:
                 scheduler.step()
+            if taken and average is not None:
+                average.step()
             meter.add(len(batch), loss, correct)
-            observe(StepFinished(epoch=epoch, step=step, samples=len(batch), loss=loss))
+            observe(StepFinished(epoch=epoch, step=step, samples=len(batch), loss=loss, so_far=meter.so_far))
     return meter.result()
 
 
@@ -144,6 +151,7 @@ class _Meter:
         batches: Batches,
         observe: Observer,
         gradient: GradientStep | None = None,
+        so_far: PassSoFar | None = None,
     ) -> None:
         self.split, self.epoch, self.batches, self.observe, self.gradient = (
             split,
@@ -152,12 +160,15 @@ class _Meter:
             observe,
             gradient,
         )
-        self.sizes: list[int] = []
-        self.losses: list[float] = []
-        self.correct: int | None = None
+        done = so_far or PassSoFar(losses=[], sizes=[])
+        self.sizes, self.losses, self.correct = list(done.sizes), list(done.losses), done.correct
+        self.begun, self._before = len(self.sizes), done.correct or 0
+        if gradient is not None:
+            gradient.missed.fill_(done.missed)
         self._losses: list[Tensor] = []
         self._correct: Tensor | None = None
-        self._sum, self._samples = 0.0, 0
+        self._sum = sum(loss * size for loss, size in zip(self.losses, self.sizes, strict=True))
+        self._samples = sum(self.sizes)
         self._read = time.perf_counter()
         observe(PassStarted(split=split, epoch=epoch, steps=batches.steps, samples=batches.samples))
 
@@ -175,15 +186,26 @@ class _Meter:
         self.observe(PassFinished(split=self.split, epoch=self.epoch))
         return PassResult(losses=self.losses, sizes=self.sizes, correct=self.correct, outputs=outputs, targets=targets)
 
-    def _read_back(self) -> None:
+    def so_far(self) -> PassSoFar:
+        """What is done of this pass, up to now."""
+        self._settle()
+        missed = int(self.gradient.missed) if self.gradient is not None else 0
+        return PassSoFar(losses=list(self.losses), sizes=list(self.sizes), correct=self.correct, missed=missed)
+
+    def _settle(self) -> None:
+        """Read back what is still on the device."""
         for loss in torch.stack(self._losses).tolist() if self._losses else []:
             size = self.sizes[len(self.losses)]
             self.losses.append(loss)
             self._sum, self._samples = self._sum + loss * size, self._samples + size
         self._losses.clear()
-        self.correct = None if self._correct is None else int(self._correct)
+        if self._correct is not None:
+            self.correct = self._before + int(self._correct)
         if self.gradient is not None:
             self._raise_where_bad(int(self.gradient.first_bad))
+
+    def _read_back(self) -> None:
+        self._settle()
         self.observe(
             Progress(
                 split=self.split,

@@ -67,6 +67,29 @@ def seeded_host(number: int) -> Iterator[None]:
         _restore(state, None)
 
 
+def states(device: torch.device) -> dict[str, Any]:
+    """The states of all global generators (Python, NumPy, torch on the CPU and on `device`), as plain values and
+    uint8 tensors.
+    """
+    python, numpy, host, on_device = _state(device)
+    kind, keys, *rest = numpy
+    return {
+        "python": python,
+        "numpy": [kind, torch.from_numpy(keys.copy()), *rest],
+        "torch": host,
+        "device": on_device,
+    }
+
+
+def set_states(states: dict[str, Any], device: torch.device) -> None:
+    """Put all global generators into the states that `states` gave, also where tuples have become lists."""
+    version, internal, gauss = states["python"]
+    kind, keys, *rest = states["numpy"]
+    on_device = states["device"]
+    numpy = (kind, keys.cpu().numpy(), *rest)
+    _restore(((version, tuple(internal), gauss), numpy, states["torch"].cpu(), on_device), device)
+
+
 def _state(device: torch.device | None) -> tuple[Any, Any, torch.Tensor, torch.Tensor | None]:
     on_device = None
     if device is not None and device.type != "cpu":

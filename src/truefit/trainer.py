@@ -10,13 +10,18 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
+from truefit.checkpoint.interval import Interval
+from truefit.checkpoint.signals import Signals
 from truefit.config import require
 from truefit.data.imageset import Data, ImageSet
 from truefit.data.lookup import load_data
 from truefit.errors import InputError, warn
-from truefit.events import Event, Observer
+from truefit.events import Event, Note, Observer
 from truefit.fitting.fit import Fit
+from truefit.fitting.keeping import Keeping, is_done, settings_of, take_up
 from truefit.fitting.plan import FitPlan
+from truefit.fitting.start import weights_of
+from truefit.loading import load
 from truefit.measure import evaluate
 from truefit.models.lookup import family_of, image_sizes
 from truefit.predictor import Predictor
@@ -37,7 +42,8 @@ class Trainer:
     or the name of one. epochs: instead of the recipe's. seed: decides initial weights (of a named model), order and
     augmentation. device: "cpu", "cuda", "cuda:1", "mps", or None for the best. workers: processes that
     fetch samples which are not in memory. measure_training: measure accuracy on the training set after each
-    epoch. observers: told every event (see truefit.events).
+    epoch. weights_from: the folder of a run whose weights are started from. observers: told every event
+    (see truefit.events).
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Trainer:
         device: str | None = None,
         workers: int = 0,
         measure_training: bool = False,
+        weights_from: str | Path | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         if isinstance(model, str):
@@ -62,6 +69,7 @@ class Trainer:
         require(isinstance(seed, int) and 0 <= seed < 2**63, "seed", seed, "from 0 to below 2^63")
         self.seed, self.device, self.workers = seed, device, workers
         self.measure_training = measure_training
+        self.weights_from = weights_from
         self.observers = list(observers)
         self.predictor: Predictor | None = None
 
@@ -74,6 +82,9 @@ class Trainer:
         out: str | Path | None = None,
         overwrite: bool = False,
         report: bool = True,
+        resume: bool = False,
+        checkpoint_every: str = "60s",
+        requeue: bool = False,
     ) -> Run:
         """Train, choose the best epoch on validation, and evaluate once on test (without one: on validation).
 
@@ -82,10 +93,25 @@ class Trainer:
         set the last weights are kept. out: a new or empty folder for the run; None writes nothing.
         report: write report.html into it.
 
+        overwrite: a run in `out` may be replaced. resume: a run in `out` with the same settings is gone on with,
+        from its newest intact checkpoint; where there is none, training begins at the start, so that one call
+        serves for both. A finished run is returned as it is. checkpoint_every: how often state is saved in `out`:
+        "60s", "500steps", "epoch" (the ends of epochs are part of all three) or "never". On SIGTERM and SIGINT the
+        step is finished, state saved and `truefit.errors.Interrupted` raised, which is a KeyboardInterrupt; on
+        SIGUSR1 state is saved, and training goes on. requeue: a SIGUSR1 then also puts the job of Slurm back in
+        the queue.
+
         Raises InputError for bad data or settings, before anything is written (a data set of your own is looked at
-        sample by sample as it is used, so its faults show then); NonFiniteError where training diverges. What
-        complete epochs gave is then kept in `out`.
+        sample by sample as it is used, so its faults show then); NonFiniteError where training diverges;
+        StorageError where `out` can't be written any more; DeviceMemoryError. What complete epochs gave is then
+        kept in `out`, and the last checkpoint.
         """
+        interval = Interval.parse(checkpoint_every)
+        if resume and (out is None or overwrite):
+            raise InputError(
+                "a run is gone on with or replaced, not both" if overwrite else "there is no folder to go on in",
+                found="resume and overwrite" if overwrite else "resume without out",
+            )
         if isinstance(training_set, str | Path | Data) and (validation_set is not None or test_set is not None):
             raise InputError(
                 "this data brings its own validation and test set",
@@ -108,13 +134,37 @@ class Trainer:
             workers=self.workers,
             measure_training=self.measure_training,
             notify=self.notify,
+            settings=settings_of(RunFolder(Path(out)), self.device, self.workers) if resume and out else None,
+            begun_with=None if self.weights_from is None else weights_of(self.weights_from),
         )
         fit = Fit(plan, training_set, validation_set, test_set, data)
-        folder = None if out is None else RunFolder.create(out, overwrite=overwrite)
-        run = fit.run(folder)
-        self.predictor = fit.predictor()
-        if report and folder is not None:
-            _write_report(run, fit)
+        if out is None:
+            run = fit.run()
+            self.predictor = fit.predictor()
+            return run
+        folder = RunFolder.take(out) if resume else RunFolder.create(out, overwrite=overwrite)
+        try:
+            config = fit.describe()
+            if resume and is_done(folder, config):
+                run = self._finished(folder)
+                report = report and not (folder.path / "report.html").is_file()
+            else:
+                found = take_up(folder, config, self.notify) if resume else None
+                with Signals().watched() as signals:
+                    keeping = Keeping(folder=folder, signals=signals, interval=interval, found=found, requeue=requeue)
+                    run = fit.run(keeping)
+                self.predictor = fit.predictor()
+            if report:
+                _write_report(run, fit)
+        finally:
+            folder.release()
+        return run
+
+    def _finished(self, folder: RunFolder) -> Run:
+        run = load(folder.path, network=self.model if isinstance(self.model, nn.Module) else None, device=self.device)
+        assert isinstance(run.predictor, Predictor)
+        self.predictor = run.predictor
+        self.notify(Note(text=f"the run in {folder.path} is finished: nothing to do"))
         return run
 
     def evaluate(self, dataset: AnySet, *, split: str | None = None) -> Evaluation:

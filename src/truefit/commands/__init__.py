@@ -20,7 +20,7 @@ COMMANDS = {
     "cache": "list or remove decoded images that are kept on disk",
 }
 
-EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted"
+EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted, 143 terminated"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TruefitError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "interrupted", file=sys.stderr)
+        return getattr(stop, "exit_code", 130)
     except BrokenPipeError:
         # The reader of a pipe has gone; python would complain once more when closing stdout.
         sys.stderr.close()

@@ -84,6 +84,14 @@ class TrainCommand:
     """Replace the run in --out."""
     report: bool = True
     """Write report.html into the run."""
+    resume: bool = False
+    """Go on with the run in --out from its newest checkpoint; begin it where there is none."""
+    checkpoint_every: str = "60s"
+    """How often training state is saved: 60s, 500steps, epoch (the end of each, as the first two do too), never."""
+    requeue: bool = False
+    """On SIGUSR1 put the job of Slurm back in the queue, after saving."""
+    from_run: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Start from the weights of this run."""
     json: bool = False
     """Print one machine-readable line on stdout at the end; everything else goes to stderr."""
     quiet: bool = False
@@ -149,6 +157,7 @@ def _read_config(path: Path, base: TrainConfig) -> TrainConfig:
 def _run(command: TrainCommand, config: TrainConfig) -> int:
     # Everything that needs torch is imported here, so that --help and --print-config are quick.
     from truefit import rng
+    from truefit.checkpoint.interval import Interval
     from truefit.commands.output import figure_line, figures, human_stream, print_epochs, print_json
     from truefit.commands.supplied import supplied_network
     from truefit.data.lookup import load_data
@@ -171,9 +180,18 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         device=device,
         workers=config.workers,
         measure_training=config.measure_training,
+        weights_from=command.from_run,
         observers=[] if command.quiet else [lines, bar],
     )
-    if command.out is not None:
+    Interval.parse(command.checkpoint_every)
+    if command.resume and (command.out is None or command.overwrite):
+        raise InputError(
+            "--resume and --overwrite are opposites" if command.overwrite else "--resume does not say which run",
+            fix="leave one of them out" if command.overwrite else "--out FOLDER",
+        )
+    if command.resume and command.out is not None:
+        RunFolder.check_resumable(command.out)
+    elif command.out is not None:
         RunFolder.check_new(command.out, overwrite=command.overwrite)
     try:
         data = load_data(
@@ -193,7 +211,15 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         if command.dry_run:
             return _dry_run(trainer, data, out, command, lines)
         start = time.perf_counter()
-        run = trainer.fit(data, out=out, overwrite=command.overwrite, report=command.report)
+        run = trainer.fit(
+            data,
+            out=out,
+            overwrite=command.overwrite,
+            report=command.report,
+            resume=command.resume,
+            checkpoint_every=command.checkpoint_every,
+            requeue=command.requeue,
+        )
         fit_seconds = time.perf_counter() - start
     finally:
         bar.close()
@@ -238,7 +264,8 @@ def _dry_run(trainer: Any, data: Any, out: Path, command: TrainCommand, lines: A
         validation=few(data.validation, 64) if data.validation is not None else None,
         test=few(data.test, 64) if data.test is not None else None,
     )
-    RunFolder.check_new(out, overwrite=command.overwrite)
+    if not command.resume:
+        RunFolder.check_new(out, overwrite=command.overwrite)
     parent = next(place for place in out.absolute().parents if place.is_dir())
     try:
         place = Path(tempfile.mkdtemp(prefix=".truefit-dry-run-", dir=parent))

@@ -6,6 +6,8 @@ twice is the same, whatever the number of workers.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,8 +64,8 @@ class Batches(Protocol):
     def steps(self) -> int | None: ...
     @property
     def batch_size(self) -> int: ...
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of this epoch."""
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of this epoch, from the one numbered `first` on."""
         ...
 
     def indices(self, epoch: int, step: int) -> list[int] | None:
@@ -145,8 +147,8 @@ class MemoryBatches(_Planned):
     def damaged(self, epoch: int, step: int) -> list[int]:
         return []  # bytes are always finite
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        for step, rows in enumerate(self.plan.batches(epoch)):
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        for step, rows in enumerate(self.plan.batches(epoch)[first:], start=first):
             labels = self.labels.index_select(0, rows.to(self.labels.device))
             yield Batch(self._prepared(rows, self.draw(rows, epoch, step)), labels, self.distinct)
 
@@ -182,11 +184,11 @@ class DatasetBatches(_Planned):
         self._loader: DataLoader[Any] | None = None
         self._requests: list[tuple[int, list[int]]] = []
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         seed = self.plan.seed or 0
         cut = self.plan.batches(epoch)
-        requests = [(rng.key(seed, "fetch", epoch, step), rows.tolist()) for step, rows in enumerate(cut)]
-        for step, (images, targets) in enumerate(self._fetched(requests)):
+        requests = [(rng.key(seed, "fetch", epoch, step), rows.tolist()) for step, rows in enumerate(cut)][first:]
+        for step, (images, targets) in enumerate(self._fetched(requests), start=first):
             labels = distinct_labels(targets)
             images = images.to(self.device, non_blocking=True)
             images = _prepared(images, self.pipeline, self.draw(cut[step], epoch, step))
@@ -209,6 +211,7 @@ class DatasetBatches(_Planned):
                 num_workers=self.workers,
                 persistent_workers=True,
                 pin_memory=self.device.type == "cuda",
+                worker_init_fn=_leave_signals_to_training,
                 # A generator of its own: making an iterator must not draw from the global one.
                 generator=torch.Generator().manual_seed(0),
             )
@@ -236,10 +239,11 @@ class IterableBatches:
         self.dataset, self.batch_size, self.device, self.epochs = dataset, batch_size, device, epochs
         self.share_last, self.pipeline, self.augment, self.seed = share_last, pipeline, seed is not None, seed or 0
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         with rng.seeded_host(rng.key(self.seed, "stream", epoch)):
             stream = iter(self.dataset)
-        for step, samples in enumerate(self._cut(stream, epoch)):
+        # A stream can't be entered in the middle: what comes before is read and dropped.
+        for step, samples in islice(enumerate(self._cut(stream, epoch)), first, None):
             images, targets = collate(samples)
             images = images.to(self.device)
             draw = None
@@ -320,6 +324,20 @@ class _Requests:
 
     def __len__(self) -> int:
         return len(self.requests)
+
+
+def _leave_signals_to_training(worker: int) -> None:
+    """Ctrl-C and Slurm signal workers too: they must go on until training has finished its step."""
+    told = []
+
+    def ignore_first(number: int, frame: Any) -> None:
+        told.append(number)
+        if len(told) > 1:
+            os._exit(0)
+
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), ignore_first)
 
 
 def _as_it_is(batch: Any) -> Any:

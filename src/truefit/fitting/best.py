@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from truefit.checkpoint.tree import Unchanging
 from truefit.runs.evaluation import Evaluation
 
 
@@ -27,3 +29,16 @@ class Best:
         # A deep copy keeps the versions of the modules' states, which some need to load them.
         self.weights = copy.deepcopy(network.state_dict())
         return True
+
+    def state(self) -> dict[str, Any]:
+        """What `load` needs. The copied weights are never written to again."""
+        weights = None if self.weights is None else Unchanging(dict(self.weights))
+        return {"epoch": self.epoch, "accuracy": self.accuracy, "loss": self.loss, "weights": weights}
+
+    def load(self, state: dict[str, Any], network: nn.Module) -> None:
+        """Take up a state. network: the one whose weights are offered; has the versions of its modules' states."""
+        self.epoch, self.accuracy, self.loss = int(state["epoch"]), float(state["accuracy"]), float(state["loss"])
+        self.weights = None
+        if state["weights"] is not None:
+            self.weights = OrderedDict(state["weights"])
+            self.weights._metadata = getattr(network.state_dict(), "_metadata", {})  # type: ignore[attr-defined]

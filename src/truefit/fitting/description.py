@@ -41,6 +41,7 @@ def describe_run(
         "measure_training": plan.measure_training,
         "predictor": to_plain(config),
         "settings": to_plain(settings),
+        "from": plan.begun_with.about if plan.begun_with is not None else None,
         **provenance(torch.device(settings.device)),
     }
 

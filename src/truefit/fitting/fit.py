@@ -6,17 +6,22 @@ import copy
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from truefit import loop, rng
+from truefit.checkpoint.state import Stateful
+from truefit.checkpoint.store import Found, Position
+from truefit.checkpoint.tree import unflatten
 from truefit.data.batches import Batches, make_batches
 from truefit.data.collate import count_samples
 from truefit.data.imageset import Data, ImageSet
 from truefit.data.statistics import channel_statistics
-from truefit.events import EpochFinished, FitStarted
+from truefit.errors import InputError
+from truefit.events import EpochFinished, FitStarted, Note, Observer
 from truefit.fitting.best import Best
 from truefit.fitting.checks import (
     as_image_set,
@@ -27,10 +32,15 @@ from truefit.fitting.checks import (
     task_for,
 )
 from truefit.fitting.description import describe_data, describe_model, describe_run, golden_images
+from truefit.fitting.keeping import Keeping
+from truefit.fitting.memory import is_out_of_memory, out_of_memory
 from truefit.fitting.plan import AnySet, FitPlan
+from truefit.fitting.progress import Progress, together
+from truefit.fitting.start import start_from
 from truefit.measure import class_names, evaluate_predictor, image_size_of, measure
 from truefit.models.lookup import build_model
 from truefit.models.traits import has_batchnorm
+from truefit.optim.averaging import WeightAverage
 from truefit.optim.optimizers import build_optimizer
 from truefit.optim.schedules import Schedule
 from truefit.precision import Precision, describe, resolve, threads
@@ -62,7 +72,7 @@ class Fit:
                 count_samples(dataset, role)
         mirror = data.mirror if data is not None else False
         self.recipe = plan.recipe.resolved(images=self.images is not None, mirror=mirror)
-        self.settings = resolve(
+        self.settings = plan.settings or resolve(
             device=plan.device,
             precision=self.recipe.precision,
             image_size=image_size_of(training_set),
@@ -74,10 +84,15 @@ class Fit:
         with rng.seeded(plan.seed, self.device):
             self.network = self._build()
             self.rng_after_building = torch.default_generator.get_state()
+        if plan.begun_with is not None:
+            start_from(self.network, plan.begun_with)
         self.network.to(self.device, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
         if isinstance(plan.model, str):
             probe(plan.model, self.network, self.recipe, self.training_set, self.device)
-        self.module = Averaging(self.network, self.recipe.averaging_resolved, 1.0)
+        self.average = WeightAverage(self.network, self.recipe.ema) if self.recipe.ema.decay is not None else None
+        # What is measured and kept: the averaged weights where there are any.
+        self.measured = self.network if self.average is None else self.average.network
+        self.module = Averaging(self.measured, self.recipe.averaging_resolved, 1.0)
         self.task = task_for(self.recipe, self.training_set, self.classes)
         mean, std = channel_statistics(self.images) if self.images is not None else ((), ())
         self.config = PredictorConfig(
@@ -92,6 +107,7 @@ class Fit:
         )
         self.history: list[dict[str, Any]] = []
         self.best = Best()
+        self.progress = Progress()
 
     def _side(self) -> int | None:
         """The side of the images where they are files of one square size."""
@@ -113,29 +129,37 @@ class Fit:
         assert self.classes is not None
         return build_model(model, len(self.classes))
 
-    def run(self, folder: RunFolder | None) -> Run:
-        settings = self.settings
+    def run(self, keeping: Keeping | None = None) -> Run:
+        """Train, measure, write. keeping: the folder, and how state is saved there; None writes nothing.
+
+        Goes on from `keeping.found` where there is one.
+        """
+        folder = None if keeping is None else keeping.folder
         try:
-            with threads(settings.threads), rng.seeded(self.plan.seed, self.device):
+            with threads(self.settings.threads), rng.seeded(self.plan.seed, self.device):
                 torch.default_generator.set_state(self.rng_after_building)
                 if folder is not None:
-                    folder.write_config(self._describe())
-                self._train(folder)
+                    folder.write_config(self.describe())
+                self._train(keeping)
                 last = copy.deepcopy(self.network.state_dict())
                 self._restore_best()
                 if folder is not None:
                     self._save_model(folder)
                     folder.write_last(last)
-                evaluation = self._evaluate()
+                evaluation = self._evaluate(folder)
                 if folder is not None and evaluation is not None:
                     folder.write_evaluation(evaluation)
-        except BaseException:
+                if keeping is not None:
+                    keeping.complete(self.recipe.schedule)
+        except BaseException as error:
             if folder is not None:
                 self._leave(folder)
+            if is_out_of_memory(error):
+                raise out_of_memory(error, self.network, self.training_set, self.recipe, self.device) from error
             raise
         return Run(
             folder=folder.path if folder is not None else None,
-            config=self._describe(),
+            config=self.describe(),
             history=self.history,
             evaluation=evaluation,
             predictor=self.predictor(),
@@ -143,8 +167,8 @@ class Fit:
             selected_on=self.selected_on,
         )
 
-    def _train(self, folder: RunFolder | None) -> None:
-        recipe, settings, notify = self.recipe, self.settings, self.plan.notify
+    def _train(self, keeping: Keeping | None) -> None:
+        recipe, settings = self.recipe, self.settings
         training = self._batches(self.training_set, "training set", recipe.batch_size, self.plan.seed)
         optimizer = build_optimizer(self.network, recipe.optimizer)
         # An iterable set has no length: its schedule is by epochs alone.
@@ -153,7 +177,7 @@ class Fit:
         validation = None
         if self.validation_set is not None:
             validation = self._batches(self.validation_set, "validation set", settings.evaluation_batch_size)
-        notify(
+        self.plan.notify(
             FitStarted(
                 epochs=recipe.epochs,
                 device=describe(self.device),
@@ -161,8 +185,16 @@ class Fit:
                 validation_samples=validation.samples if validation is not None else None,
             )
         )
-        for epoch in range(recipe.epochs):
-            start = time.perf_counter()
+        live = Stateful(
+            network=self.network, optimizer=optimizer, schedule=schedule, precision=precision, average=self.average
+        )
+        progress = self.progress
+        if keeping is not None and keeping.found is not None:
+            self._go_on(keeping.found, live, keeping.folder)
+        saver = None if keeping is None else keeping.saver(partial(self._state, live), self.plan.notify)
+        observe = together(progress, self.plan.notify, saver)
+        while progress.epoch < recipe.epochs and not self._has_waited_enough():
+            epoch, start = progress.epoch, progress.begin()
             trained = loop.train_epoch(
                 self.network,
                 training,
@@ -173,16 +205,19 @@ class Fit:
                 accumulate=recipe.accumulate,
                 clip_norm=recipe.clip_norm,
                 precision=precision,
-                observe=notify,
+                average=self.average,
+                so_far=progress.so_far(),
+                observe=observe,
             )
             trained_for = time.perf_counter() - start
-            measured = self._measure(validation, "validation", epoch) if validation is not None else None
-            exact = self._measure_training(epoch)
+            measured = self._measure(validation, "validation", epoch, observe) if validation is not None else None
+            exact = self._measure_training(epoch, observe)
             if training.steps is None:
                 schedule.step()
             lr = schedule.last_lr
             schedule.end_epoch(measured.loss if measured is not None else None)
-            better = measured is not None and self.best.offer(epoch + 1, measured, self.network)
+            if measured is not None:
+                self.best.offer(epoch + 1, measured, self.measured)
             record = {
                 "epoch": epoch + 1,
                 "lr": lr,
@@ -198,12 +233,38 @@ class Fit:
                 "images_per_second": round(trained.samples / trained_for, 1),
             }
             self.history.append(record)
-            if folder is not None:
-                folder.add_epoch(record)
-            notify(EpochFinished(epoch=epoch, epochs=recipe.epochs, record=record))
-            patience = recipe.early_stopping
-            if not better and patience is not None and epoch + 1 - self.best.epoch >= patience:
-                break
+            if keeping is not None:
+                keeping.folder.add_epoch(record)
+            progress.next_epoch()
+            self.plan.notify(EpochFinished(epoch=epoch, epochs=recipe.epochs, record=record))
+            if saver is not None:
+                saver.end_of_epoch()
+        if saver is not None:
+            saver.finish()
+
+    def _has_waited_enough(self) -> bool:
+        """Early stopping: so many epochs have passed without a better one."""
+        patience = self.recipe.early_stopping
+        return patience is not None and self.progress.epoch - self.best.epoch >= patience
+
+    def _state(self, live: Stateful) -> tuple[Position, dict[str, Any]]:
+        """Where training stands, and all that it needs to go on from there."""
+        position, progress = self.progress.state()
+        state = {"progress": progress, "history": self.history, "best": self.best.state(), **live.state()}
+        return position, state
+
+    def _go_on(self, found: Found, live: Stateful, folder: RunFolder) -> None:
+        """Take up training where a checkpoint stands."""
+        try:
+            state = unflatten(found.plain, found.tensors, self.device)
+            self.best.load(state["best"], self.measured)
+            self.progress.load(state["progress"])
+            self.history = list(state["history"])
+            live.load(state)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            raise InputError("the checkpoint does not fit this run", where=found.path, found=error) from error
+        folder.write_history(self.history)
+        self.plan.notify(Note(text=f"going on from {found.position} ({found.path})"))
 
     def _batches(self, dataset: AnySet, role: str, batch_size: int, seed: int | None = None) -> Batches:
         return make_batches(
@@ -218,7 +279,7 @@ class Fit:
             epochs=self.recipe.epochs,
         )
 
-    def _measure(self, batches: Batches, split: str, epoch: int) -> Evaluation:
+    def _measure(self, batches: Batches, split: str, epoch: int, observe: Observer) -> Evaluation:
         return measure(
             self.module,
             batches,
@@ -227,18 +288,20 @@ class Fit:
             epoch=epoch,
             averaging=self.config.averaging,
             precision=Precision(self.settings.precision, self.device),
-            observe=self.plan.notify,
+            observe=observe,
         )
 
-    def _measure_training(self, epoch: int) -> Evaluation | None:
+    def _measure_training(self, epoch: int, observe: Observer) -> Evaluation | None:
         if not self.plan.measure_training:
             return None
         batches = self._batches(self.training_set, "training set", self.settings.evaluation_batch_size)
-        return self._measure(batches, "train", epoch)
+        return self._measure(batches, "train", epoch, observe)
 
     def _restore_best(self) -> None:
         if self.best.weights is not None:
             self.network.load_state_dict(self.best.weights)
+        elif self.average is not None:
+            self.network.load_state_dict(self.average.network.state_dict())
 
     @property
     def weights(self) -> str:
@@ -252,17 +315,19 @@ class Fit:
         """The split that chose the weights."""
         return None if self.best.weights is None else "validation"
 
-    def _evaluate(self) -> Evaluation | None:
+    def _evaluate(self, folder: RunFolder | None) -> Evaluation | None:
         split, dataset = ("test", self.test_set) if self.test_set is not None else ("validation", self.validation_set)
         if dataset is None:
             return None
+        # Of a run that was made longer, test has been looked at before.
+        before = 0 if folder is None else folder.looks(split)
         return evaluate_predictor(
             self.predictor(),
             dataset,
             split=split,
             selected_on=self.selected_on,
             weights=self.weights,
-            looks=1 if split == "test" else len(self.history) + 1,
+            looks=1 + (before if split == "test" else max(before, len(self.history))),
             observe=self.plan.notify,
         )
 
@@ -280,9 +345,10 @@ class Fit:
         )
 
     def _leave(self, folder: RunFolder) -> None:
-        """Training broke off: keep what complete epochs gave, and nothing half-written."""
+        """Training broke off: keep what complete epochs and checkpoints have, and nothing half-written."""
         if not self.history:
-            folder.remove()
+            if not any(folder.checkpoints.glob("*.checkpoint")):
+                folder.remove()
             return
         # What made training break off is what the user must see.
         with suppress(Exception):
@@ -296,7 +362,8 @@ class Fit:
         golden = {"images": images, "logits": predictor.logits(images)}
         folder.write_model(describe_model(self.plan, predictor), self.network.state_dict(), golden)
 
-    def _describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
+        """config.json: all that is needed to repeat the run."""
         return describe_run(self.plan, self.recipe, self.network, self.config, self.settings, self._describe_data())
 
     def _describe_data(self) -> dict[str, Any]:

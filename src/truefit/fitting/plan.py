@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from truefit.events import Observer
+from truefit.precision import Settings
 from truefit.recipes.recipe import Recipe
 
 AnySet = Dataset[Any]
@@ -16,7 +17,11 @@ AnySet = Dataset[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class FitPlan:
-    """What a Trainer hands over to one training."""
+    """What a Trainer hands over to one training.
+
+    settings: those of a run that is gone on with; None resolves them anew.
+    begun_with: what `weights_of` read of another run, whose weights this one starts from.
+    """
 
     model: nn.Module | str
     recipe: Recipe
@@ -25,3 +30,13 @@ class FitPlan:
     workers: int
     measure_training: bool
     notify: Observer
+    settings: Settings | None = None
+    begun_with: StartingWeights | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartingWeights:
+    """Weights to start from. about: where they come from, as it stands in config.json."""
+
+    weights: dict[str, Tensor]
+    about: dict[str, Any]

@@ -20,6 +20,12 @@ class Scheduler(Protocol):
     def step(self) -> None: ...
 
 
+class Average(Protocol):
+    """Anything that follows the weights when stepped, such as `WeightAverage`."""
+
+    def step(self) -> None: ...
+
+
 class GradientStep:
     """Clears gradients, runs backward, clips and steps, without asking the device for anything.
 

@@ -141,6 +141,25 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmaConfig:
+    """An exponential moving average of the weights, which is then what is measured and kept.
+
+    decay: part of the average that stays at each update (0 to below 1); such as 0.999. None: no average.
+    every: optimiser steps between updates, at least 1.
+    """
+
+    decay: float | None = None
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require(
+            self.decay is None or 0 <= self.decay < 1, "ema.decay", self.decay, "from 0 to below 1", "--ema.decay 0.999"
+        )
+        require(self.every >= 1, "ema.every", self.every, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All that decides a training but the data, the model and the seed.
 
@@ -164,6 +183,7 @@ class Recipe:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
     clip_norm: float | None = None
     early_stopping: int | None = None
     averaging: Literal["auto", "none", "flip"] = "auto"

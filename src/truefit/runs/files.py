@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from truefit.errors import InputError
+from truefit.atomic import storage_errors, write_whole
+from truefit.errors import InputError, StorageError
 
 SCHEMA = 1
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in its place in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -53,11 +43,29 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def append_line(path: Path, value: dict[str, Any]) -> None:
-    """Add one line of JSON."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"schema": SCHEMA, **value}, ensure_ascii=False, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Add one line of JSON, or nothing: StorageError where the system refuses."""
+    with storage_errors(path):
+        before = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(_line(value))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            # Half a line would make the whole file unreadable.
+            with suppress(OSError):
+                os.truncate(path, before)
+            raise
+
+
+def write_lines(path: Path, values: list[dict[str, Any]]) -> None:
+    """Write the file that `append_line` would have written for these values."""
+    text = "".join(map(_line, values))
+    write_whole(path, lambda temporary: _write_text(temporary, text))
+
+
+def _line(value: dict[str, Any]) -> str:
+    return json.dumps({"schema": SCHEMA, **value}, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -80,7 +88,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         name: tensor.detach().to("cpu", copy=True).contiguous(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    write_whole(path, lambda temporary: save_file(plain, temporary))
+    write_whole(path, lambda temporary: _save_tensors(plain, temporary))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -120,8 +128,14 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda temporary: _write_text(temporary, text))
 
 
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        # It wraps what the system said, such as "No space left on device".
+        raise StorageError(f"{path.name} can't be written", where=path, found=error) from error
+
+
 def _write_text(path: Path, text: str) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())

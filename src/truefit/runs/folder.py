@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from truefit.atomic import remove_temporaries, storage_errors
 from truefit.errors import InputError, shorten
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.files import (
@@ -19,12 +21,25 @@ from truefit.runs.files import (
     read_lines,
     read_tensors,
     write_json,
+    write_lines,
     write_tensors,
 )
+from truefit.runs.lock import NAME, Lock
 
 # What a run folder may hold. A folder with anything else in it is never replaced.
-OWN = {"config.json", "history.jsonl", "evaluation.json", "predictions.npz", "model", "evaluations"}
-OWN |= {"report.html", "model_card.md", "plots"}
+OWN = {
+    "config.json",
+    "history.jsonl",
+    "evaluation.json",
+    "predictions.npz",
+    "model",
+    "evaluations",
+    "checkpoints",
+    "report.html",
+    "model_card.md",
+    "plots",
+    NAME,
+}
 
 
 @dataclass(frozen=True)
@@ -32,13 +47,15 @@ class RunFolder:
     """A run's place on disk.
 
     config.json, history.jsonl, evaluation.json, predictions.npz, model/ (weights.safetensors, model.json,
-    golden.safetensors, last/weights.safetensors), evaluations/NAME/.
+    golden.safetensors, last/weights.safetensors), evaluations/NAME/, and while it trains checkpoints/ and lock.json.
 
     aside: where a run that this one replaces waits until the new one has something to show.
+    lock: held by the process that writes the run.
     """
 
     path: Path
     aside: Path | None = None
+    lock: Lock | None = None
 
     @staticmethod
     def check_new(path: str | Path, *, overwrite: bool = False) -> None:
@@ -49,16 +66,13 @@ class RunFolder:
         path = Path(path).resolve()
         if path.exists() and not path.is_dir():
             raise InputError("the output folder is a file", where=path, fix="name another --out")
-        try:
-            content = sorted(p.name for p in path.iterdir()) if path.exists() else []
-        except OSError as error:
-            raise InputError("the output folder can't be read", where=path, found=error.strerror) from None
+        content = _content(path)
         is_run = "config.json" in content
         foreign = [name for name in content if name not in OWN]
         if content and not (overwrite and is_run and not foreign):
             fix = "name another --out"
             if is_run and not overwrite and not foreign:
-                fix += ", or say --overwrite to replace this run"
+                fix += ", or say --overwrite to replace this run, or --resume to go on with it"
             raise InputError(
                 "the output folder is not empty",
                 where=path,
@@ -66,37 +80,75 @@ class RunFolder:
                 wanted="a run and nothing else, to be replaced" if overwrite else "a new or empty folder",
                 fix=fix,
             )
-        standing = next(place for place in (path, *path.parents) if place.exists())
-        if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
-            raise InputError(
-                "the output folder can't be written",
-                where=path,
-                found=f"no right to write in {standing}",
-                fix="name another --out",
-            )
+        _check_writable(path)
 
     @classmethod
     def create(cls, path: str | Path, *, overwrite: bool = False) -> RunFolder:
-        """A folder for a new run, claimed for this process; raises what `check_new` raises."""
+        """A folder for a new run, taken for this process until `release`; raises what `check_new` raises.
+
+        InputError names the process where another one is at work in the folder.
+        """
         path = Path(path).resolve()
         cls.check_new(path, overwrite=overwrite)
-        aside = None
+        lock = _taken(path)
         try:
-            if path.exists() and any(path.iterdir()):
-                aside = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+            _bring_back(path)
+            cls.check_new(path, overwrite=overwrite)
+            if not _content(path):
+                return cls(path, None, lock)
+            aside = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+            with storage_errors(path):
                 path.rename(aside)
-            path.mkdir(parents=True, exist_ok=True)
-            # Of two processes that come this far at once, one gets the folder.
-            os.close(os.open(path / "config.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError:
+            lock.moved(aside)
+            new = _taken(path)
+        except BaseException:
+            lock.release()
+            raise
+        lock.release()
+        return cls(path, aside, new)
+
+    @classmethod
+    def take(cls, path: str | Path) -> RunFolder:
+        """A folder to go on in, or to begin in where nothing is there; taken for this process until `release`.
+
+        Raises InputError where it holds something that is no run's, or another process is at work in it.
+        """
+        path = Path(path).resolve()
+        cls.check_resumable(path)
+        lock = _taken(path)
+        try:
+            with storage_errors(path):
+                remove_temporaries(path)
+            if not (path / "config.json").is_file():
+                _bring_back(path)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(path, _aside_of(path), lock)
+
+    @staticmethod
+    def check_resumable(path: str | Path) -> None:
+        """Raise InputError where `take` would, but for another process."""
+        path = Path(path).resolve()
+        if path.exists() and not path.is_dir():
+            raise InputError("the output folder is a file", where=path, fix="name another --out")
+        foreign = [name for name in _content(path) if name not in OWN and not name.startswith(".")]
+        if foreign:
             raise InputError(
-                "another run has just begun in this folder", where=path, fix="name another --out"
-            ) from None
-        except OSError as error:
-            raise InputError(
-                "the output folder can't be written", where=path, found=error, fix="name another --out"
-            ) from error
-        return cls(path, aside)
+                "the output folder holds something else than a run",
+                where=path,
+                found=shorten(foreign, 5),
+                wanted="a run, or nothing",
+                fix="name another --out",
+            )
+        _check_writable(path)
+
+    def release(self) -> None:
+        """Others may work in the folder from now on; where nothing is in it, it goes too."""
+        if self.lock is not None:
+            self.lock.release()
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -113,9 +165,45 @@ class RunFolder:
 
     def remove(self) -> None:
         """Remove everything that this run wrote; a run that was being replaced comes back."""
+        if self.lock is not None:
+            self.lock.release()
         shutil.rmtree(self.path)
         if self.aside is not None and self.aside.is_dir():
             self.aside.rename(self.path)
+
+    def begin_again(self) -> None:
+        """Remove what a run wrote here that came to nothing, but for its lock."""
+        with storage_errors(self.path):
+            for place in self.path.iterdir():
+                if place.name == NAME:
+                    continue
+                if place.is_dir() and not place.is_symlink():
+                    shutil.rmtree(place)
+                else:
+                    place.unlink()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where training state is kept."""
+        return self.path / "checkpoints"
+
+    def is_finished(self) -> bool:
+        """Whether the run came to its end: its last file is there."""
+        if not (self.path / "model" / "last" / "weights.safetensors").is_file():
+            return False
+        splits = self.read_config()["data"]["splits"]
+        return (self.path / "evaluation.json").is_file() or not {"validation", "test"} & set(splits)
+
+    def reopen(self, epochs: int) -> None:
+        """Make a finished run one to go on with: its evaluation, after so many epochs, is kept as a later one."""
+        evaluation = self.path / "evaluation.json"
+        with storage_errors(self.path):
+            if evaluation.is_file():
+                place = self.path / "evaluations" / f"after-epoch-{epochs}"
+                place.mkdir(parents=True, exist_ok=True)
+                (self.path / "predictions.npz").replace(place / "predictions.npz")
+                evaluation.replace(place / "evaluation.json")
+            shutil.rmtree(self.path / "model" / "last", ignore_errors=True)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """All that is needed to repeat the run."""
@@ -130,6 +218,10 @@ class RunFolder:
         append_line(self.path / "history.jsonl", record)
         if self.aside is not None and self.aside.is_dir():
             shutil.rmtree(self.aside)
+
+    def write_history(self, records: list[dict[str, Any]]) -> None:
+        """The whole history anew: lines after the point from which training goes on are dropped."""
+        write_lines(self.path / "history.jsonl", records)
 
     def read_history(self) -> list[dict[str, Any]]:
         """A mapping for each epoch."""
@@ -198,6 +290,59 @@ class RunFolder:
                 if figures.get("split") == split:
                     found = max(found, int(figures["looks"]))
         return found
+
+
+def _content(path: Path) -> list[str]:
+    """Names of what is in a folder, but for a lock."""
+    try:
+        return sorted(p.name for p in path.iterdir() if p.name != NAME) if path.exists() else []
+    except OSError as error:
+        raise InputError("the output folder can't be read", where=path, found=error.strerror) from None
+
+
+def _check_writable(path: Path) -> None:
+    standing = next(place for place in (path, *path.parents) if place.exists())
+    if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
+        raise InputError(
+            "the output folder can't be written",
+            where=path,
+            found=f"no right to write in {standing}",
+            fix="name another --out",
+        )
+
+
+def _taken(path: Path) -> Lock:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        return Lock(path)
+    except OSError as error:
+        raise InputError(
+            "the output folder can't be written", where=path, found=error, fix="name another --out"
+        ) from error
+
+
+def _aside_of(path: Path) -> Path | None:
+    """A run that waits to be replaced by the one in this folder, whose process was killed."""
+    return next(iter(sorted(path.parent.glob(f".{glob.escape(path.name)}.replaced-*"))), None)
+
+
+def _bring_back(path: Path) -> None:
+    """Undo a replacement whose process was killed: the old run comes back unless the new one has an epoch."""
+    aside = _aside_of(path)
+    if aside is None:
+        return
+    history = path / "history.jsonl"
+    with storage_errors(path):
+        if history.is_file() and history.stat().st_size:
+            shutil.rmtree(aside)
+            return
+        for place in path.iterdir():
+            if place.name != NAME:
+                shutil.rmtree(place) if place.is_dir() else place.unlink()
+        for place in aside.iterdir():
+            if place.name != NAME:
+                place.rename(path / place.name)
+        shutil.rmtree(aside)
 
 
 def next_run(parent: Path, name: str) -> Path:

@@ -1,0 +1,134 @@
+"""When training state is saved, without stopping the training for longer than a copy in memory takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from signal import Signals as SignalNames
+from typing import Any
+
+from torch import Tensor
+
+from truefit.checkpoint.interval import Interval
+from truefit.checkpoint.signals import Signals, requeue
+from truefit.checkpoint.store import Position, Store
+from truefit.checkpoint.tree import flatten
+from truefit.errors import Interrupted
+from truefit.events import Event, Note, Observer, Progress, StepFinished
+
+Capture = Callable[[], tuple[Position, Any]]
+
+
+class Saver:
+    """An observer that saves between two steps: the tensors are copied there, and a thread writes them.
+
+    capture: gives the position and the tree of the state as they are now; it may raise where the state is not one
+    to go on from (a step was not finite). While one checkpoint is being written no other is begun: it waits
+    until the next step after. `copying` and `waiting` are the seconds that training stood still for it so far,
+    `writing` those that the thread took.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        interval: Interval,
+        capture: Capture,
+        signals: Signals,
+        *,
+        notify: Observer,
+        requeue: bool = False,
+    ) -> None:
+        self.store, self.interval, self.capture, self.signals = store, interval, capture, signals
+        self.notify, self.requeue = notify, requeue
+        self.copying = self.waiting = self.writing = 0.0
+        self.saved = 0
+        self._last, self._steps, self._due = time.perf_counter(), 0, False
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._buffers: dict[str, Tensor] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Told of every step; in an evaluation, of its progress, as a signal may come then too."""
+        if isinstance(event, StepFinished):
+            self._steps += 1
+            every = self.interval
+            self._due |= every.steps is not None and self._steps >= every.steps
+            self._due |= every.seconds is not None and time.perf_counter() - self._last >= every.seconds
+            self._between_steps()
+        elif isinstance(event, Progress) and event.split != "train":
+            self._between_steps()
+
+    def end_of_epoch(self) -> None:
+        """An epoch, its evaluation included, is complete."""
+        self._due |= self.interval.epochs
+        self._between_steps()
+
+    def finish(self) -> None:
+        """Save what is due, and wait until it is on the disk."""
+        self.wait()
+        if self._due:
+            self._save()
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until nothing is being written. Raises what went wrong in writing."""
+        start = time.perf_counter()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self.waiting += time.perf_counter() - start
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _between_steps(self) -> None:
+        if self._thread is not None and not self._thread.is_alive():
+            self.wait()
+        if self.signals.save:
+            self.signals.save = False
+            if self._can_save:
+                self.wait()
+                self._save()
+                self.wait()
+                self.notify(Note(text=f"saved in {self.store.folder}" + (f"; {requeue()}" if self.requeue else "")))
+        if self.signals.ends_with is not None:
+            self._end(self.signals.ends_with)
+        if self._due and self._thread is None:
+            self._save()
+
+    def _end(self, number: int) -> None:
+        name = SignalNames(number).name
+        self.wait()
+        if not self._can_save:
+            raise Interrupted(f"interrupted by {name}", number)
+        self._save()
+        self.wait()
+        position = self.store.files()[-1][1]
+        raise Interrupted(f"interrupted by {name}: saved; --resume goes on from {position}", number)
+
+    @property
+    def _can_save(self) -> bool:
+        return self.interval != Interval(epochs=False)
+
+    def _save(self) -> None:
+        start = time.perf_counter()
+        position, tree = self.capture()
+        plain, tensors = flatten(tree, self._buffers)
+        self._buffers = tensors
+        self._due, self._steps, self._last = False, 0, time.perf_counter()
+        self._thread = threading.Thread(
+            target=self._write, args=(position, plain, tensors), name="truefit-checkpoint", daemon=True
+        )
+        self._thread.start()
+        self.copying += time.perf_counter() - start
+
+    def _write(self, position: Position, plain: Any, tensors: dict[str, Tensor]) -> None:
+        start = time.perf_counter()
+        try:
+            self.store.write(position, plain, tensors)
+            self.saved += 1
+        except BaseException as error:
+            # Raised where training waits for it: an error in a thread would only be printed.
+            self._error = error
+        self.writing += time.perf_counter() - start

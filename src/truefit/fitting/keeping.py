@@ -1,0 +1,146 @@
+"""Where a training is kept: its folder, its checkpoints, and whether it is a new one or goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from truefit.checkpoint.interval import Interval
+from truefit.checkpoint.saver import Capture, Saver
+from truefit.checkpoint.signals import Signals
+from truefit.checkpoint.store import Found, Store
+from truefit.config import from_plain, to_plain
+from truefit.errors import InputError, shorten
+from truefit.events import Note, Observer
+from truefit.precision import Settings
+from truefit.recipes.recipe import ScheduleConfig
+from truefit.runs.folder import RunFolder
+
+# Schedules whose rate at a step does not depend on how many epochs there will be.
+OPEN_ENDED = ("constant", "step", "reduce-on-plateau")
+# What may differ between two starts of one run: it makes no difference to the result, or none on purpose.
+_FREE = {"versions", "commit", "hardware", "settings.workers", "data.notes"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """A run folder in use. found: the checkpoint to go on from, or None. requeue: on SIGUSR1, by Slurm."""
+
+    folder: RunFolder
+    signals: Signals
+    interval: Interval = field(default_factory=Interval)
+    found: Found | None = None
+    requeue: bool = False
+
+    def saver(self, capture: Capture, notify: Observer) -> Saver:
+        """What saves the state of a training in the folder."""
+        store = Store(self.folder.checkpoints)
+        return Saver(store, self.interval, capture, self.signals, notify=notify, requeue=self.requeue)
+
+    def complete(self, schedule: ScheduleConfig) -> None:
+        """The run is finished: its checkpoints go, but for the last of one that can be made longer."""
+        Store(self.folder.checkpoints).trim(1 if schedule.name in OPEN_ENDED else 0)
+
+
+def settings_of(folder: RunFolder | None, device: str | None, workers: int) -> Settings | None:
+    """The settings of the run that stands in a folder, to be used again; None where there is none to be read."""
+    try:
+        plain = folder.read_config()["settings"] if folder is not None else None
+    except (InputError, KeyError):
+        return None
+    if plain is None:
+        return None
+    settings = {**plain, "workers": workers}
+    if device is not None:
+        settings["device"] = device
+    return from_plain(Settings, settings, where="config.json: settings")
+
+
+def take_up(folder: RunFolder, config: dict[str, Any], notify: Observer) -> Found | None:
+    """The checkpoint to go on from, in a folder that is to hold the run of this config. None: begin at the start.
+
+    What was begun there and came to no checkpoint is removed. Raises InputError where the folder holds a run of
+    other settings, listing them; more epochs are allowed where the schedule permits.
+    """
+    try:
+        begun = folder.read_config()
+    except InputError:
+        # Killed before there was a config, so before there was anything; but a damaged run is not removed.
+        if {path.name for path in folder.path.iterdir()} - {"config.json", "lock.json"}:
+            raise
+        folder.begin_again()
+        return None
+    _check_same(begun, config, folder)
+    found, damaged = Store(folder.checkpoints).newest()
+    for error in damaged:
+        notify(Note(text=f"passed over: {' '.join(str(error).split())}"))
+    if found is None:
+        if folder.is_finished():
+            raise InputError(
+                "this run is finished and left no checkpoint to go on from",
+                where=folder.path,
+                fix="--from this run, into another --out, starts a new run from its weights",
+            )
+        folder.begin_again()
+        notify(Note(text=f"no checkpoint in {folder.path}: beginning at the start"))
+        return None
+    if folder.is_finished():
+        folder.reopen(begun["recipe"]["epochs"])
+    versions = {name: (begun["versions"].get(name), now) for name, now in config["versions"].items()}
+    changed = [f"{name} {before} -> {now}" for name, (before, now) in versions.items() if before != now]
+    if changed:
+        notify(Note(text=f"other versions than before ({', '.join(changed)}): not bit for bit the same run"))
+    return found
+
+
+def is_done(folder: RunFolder, config: dict[str, Any]) -> bool:
+    """Whether the folder holds the finished run of this very config."""
+    try:
+        return folder.is_finished() and not differences(folder.read_config(), config)
+    except (InputError, KeyError, TypeError):
+        return False
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Settings that decide a run and are not the same, by dotted names: (before, now)."""
+    old, new = _flat(to_plain(before)), _flat(to_plain(now))
+    names = [name for name in {**old, **new} if not any(name == free or name.startswith(f"{free}.") for free in _FREE)]
+    absent = "nothing"
+    found = {name: (old.get(name, absent), new.get(name, absent)) for name in names}
+    return {name: both for name, both in found.items() if both[0] != both[1] and name != "schema"}
+
+
+def _check_same(begun: dict[str, Any], config: dict[str, Any], folder: RunFolder) -> None:
+    different = differences(begun, config)
+    if "recipe.epochs" in different:
+        before, now = different["recipe.epochs"]
+        schedule = config["recipe"]["schedule"]["name"]
+        if now > before and schedule in OPEN_ENDED:
+            del different["recipe.epochs"]
+        elif now > before and len(different) == 1:
+            raise InputError(
+                f"a run with the schedule {schedule} can't be made longer",
+                where=folder.path,
+                found=f"{now} epochs instead of {before}",
+                wanted=f"the same number, or one of the schedules {', '.join(OPEN_ENDED)}",
+                fix=f"its learning rate was laid out over {before} epochs: --from {folder.path} starts a new run "
+                "from its weights",
+            )
+    if different:
+        raise InputError(
+            "the run in this folder was begun with other settings",
+            where=folder.path,
+            found=shorten((f"{name}: {before!r} -> {now!r}" for name, (before, now) in different.items()), 30),
+            wanted="the same settings, to go on with it",
+            fix="name another --out, or --overwrite instead of --resume",
+        )
+
+
+def _flat(tree: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict) or not tree:
+        return {path: tree}
+    return {
+        name: value
+        for key, child in tree.items()
+        for name, value in _flat(child, f"{path}.{key}" if path else key).items()
+    }

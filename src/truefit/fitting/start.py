@@ -1,0 +1,46 @@
+"""Starting a new run from the weights of another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from truefit.checkpoint.state import load_weights
+from truefit.errors import InputError
+from truefit.fitting.plan import StartingWeights
+from truefit.runs.folder import RunFolder
+
+
+def weights_of(run: str | Path) -> StartingWeights:
+    """The weights that a run keeps in model/. InputError where there are none, or they are damaged."""
+    place = Path(run)
+    if place.is_file():
+        raise InputError(
+            "--from wants a run folder, not a file of weights",
+            where=place,
+            found="a file; one that torch.save wrote is a pickle, and reading it can execute code",
+            wanted="a folder that truefit train wrote",
+        )
+    folder = RunFolder.open(place)
+    description, weights, _ = folder.read_model()
+    about = {
+        "run": str(place),
+        "weights": description["weights"],
+        "architecture": description["architecture"]["class"],
+        "digest": description["digests"]["weights"],
+    }
+    return StartingWeights(weights=dict(weights), about=about)
+
+
+def start_from(network: nn.Module, start: StartingWeights) -> None:
+    """Put the weights into a network. InputError where they are not for one like it."""
+    try:
+        load_weights(network, start.weights)
+    except RuntimeError as error:
+        raise InputError(
+            "the weights to start from do not fit the network",
+            where=start.about["run"],
+            found=error,
+            wanted="the same architecture with the same number of classes",
+        ) from error

@@ -1,0 +1,81 @@
+"""An average of the weights over the steps, which is often better than any of them.
+
+Sources: Polyak and Juditsky (1992), "Acceleration of stochastic approximation by averaging", for averaging the
+iterates; Tarvainen and Valpola (2017), "Mean teachers are better role models", for the exponential average of a
+network's weights (equation 3).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from truefit.recipes.recipe import EmaConfig
+
+
+class WeightAverage:
+    """A copy of the network that follows it: after each `every` steps, average = d * average + (1 - d) * weights.
+
+    d is min(decay, (1 + t) / (10 + t)) at the t-th update (from 1): an average that is young forgets its beginning
+    faster (the rule of TensorFlow's ExponentialMovingAverage with num_updates), so short trainings have one too.
+
+    Running statistics of BatchNorm are averaged just as the weights are. They then belong to the same steps as the
+    averaged weights. Left alone they would stay those of the untrained network; taken from the network in training
+    they would be those of other activations than the averaged weights give; both give a network that is
+    well trained and measures badly. Integer buffers (counters) are copied.
+    """
+
+    def __init__(self, network: nn.Module, config: EmaConfig) -> None:
+        assert config.decay is not None
+        self.source, self.decay, self.every = network, config.decay, config.every
+        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.steps = 0
+
+    def step(self) -> None:
+        """One optimiser step was taken."""
+        self.steps += 1
+        if self.steps % self.every:
+            return
+        updates = self.steps // self.every
+        decay = min(self.decay, (1 + updates) / (10 + updates))
+        with torch.no_grad():
+            for averages, weights, floating in _pairs(self.network, self.source):
+                if floating:
+                    torch._foreach_lerp_(averages, weights, 1 - decay)
+                else:
+                    torch._foreach_copy_(averages, weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on from here."""
+        return {"steps": self.steps, "tensors": _tensors(self.network)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.steps = int(state["steps"])
+        mine = _tensors(self.network)
+        with torch.no_grad():
+            for name in mine:
+                mine[name].copy_(state["tensors"][name])
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, each once."""
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+
+
+def _pairs(average: nn.Module, network: nn.Module) -> list[tuple[list[Tensor], list[Tensor], bool]]:
+    """Tensors of the average and of the network side by side, by device and element type.
+
+    Looked up anew each time, as a forward pass may put another tensor in a buffer's place.
+    """
+    groups: dict[tuple[Any, ...], tuple[list[Tensor], list[Tensor], bool]] = {}
+    theirs = _tensors(network)
+    for name, mine in _tensors(average).items():
+        kind = (mine.device, mine.dtype)
+        group = groups.setdefault(kind, ([], [], mine.is_floating_point()))
+        group[0].append(mine.detach())
+        group[1].append(theirs[name].detach())
+    return list(groups.values())
