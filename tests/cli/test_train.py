@@ -517,15 +517,17 @@ def test_ctrl_c_keeps_what_complete_epochs_gave(fruit, tmp_path, invoke):
     assert figures["selected_on"] == "validation"
 
 
-def test_ctrl_c_in_the_first_epoch_leaves_no_run(tmp_path):
-    code, out, err = interrupted(
-        ["train", "digits", "--epochs", "2", "--batch-size", "2", "--device", "cpu", "--out", "run"],
-        tmp_path,
-        lambda text: "Epoch 1/2" in text,
-    )
+@pytest.mark.parametrize("every", ["never", "60s"])
+def test_ctrl_c_in_the_first_epoch_leaves_what_can_be_gone_on_with_or_nothing(tmp_path, every):
+    words = ["train", "digits", "--epochs", "2", "--batch-size", "2", "--device", "cpu", "--out", "run"]
+    code, out, err = interrupted([*words, "--checkpoint-every", every], tmp_path, lambda text: "Epoch 1/2" in text)
     assert code == 130, out + err
     assert "Traceback" not in err
-    assert not (tmp_path / "run").exists()
+    if every == "never":
+        assert not (tmp_path / "run").exists()
+    else:
+        assert "--resume goes on from epoch 1, step" in err
+        assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoints", "config.json"]
 
 
 def test_divergence_names_epoch_step_and_samples_and_leaves_no_run(invoke, fruit):

@@ -80,9 +80,13 @@ class Lock:
             os.close(handle)
         self._handle: int | None = handle
         _held.add(self.path)
-        with storage_errors(self.path):
-            os.truncate(handle if os.truncate in os.supports_fd else self.path, 0)
-            os.write(handle, (json.dumps(asdict(Owner.me())) + "\n").encode())
+        try:
+            with storage_errors(self.path):
+                os.truncate(handle if os.truncate in os.supports_fd else self.path, 0)
+                os.write(handle, (json.dumps(asdict(Owner.me())) + "\n").encode())
+        except BaseException:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Give it back; a second time does nothing."""
