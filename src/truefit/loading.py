@@ -37,7 +37,7 @@ def load(run_dir: str | Path, *, network: nn.Module | None = None, device: str |
         return _load(folder, network, device)
     except InputError:
         raise
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
         raise InputError("the run's files are incomplete or changed", where=run_dir, found=repr(error)) from error
 
 

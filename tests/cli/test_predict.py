@@ -123,3 +123,17 @@ def test_supplied_network_that_does_not_fit_is_an_error(invoke, trained, fruit):
     answer = invoke("predict", trained.folder, fruit, "--model", "truefit.models.convnet:ConvNet")
     assert answer.code == 2
     assert "does not fit the weights" in answer.err
+
+
+def test_a_line_a_file_whatever_its_name_holds(invoke, trained, stored, tmp_path):
+    content = Path(next(iter(stored))).read_bytes()
+    for name in ("two\nlines.png", "a\ttab.png", "an \x1b[31mescape.png", "a space and 🍎.png"):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "bro\nken.png").write_bytes(b"no image")
+    answer = invoke("predict", trained.folder, tmp_path)
+    assert answer.code == 0
+    assert [len(line.split("\t")) for line in answer.out.splitlines()] == [3] * 4
+    assert "two\\nlines.png" in answer.out
+    assert "a space and 🍎.png" in answer.out
+    assert "\x1b" not in answer.out
+    assert len(answer.err.splitlines()) == 1

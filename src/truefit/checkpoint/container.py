@@ -88,7 +88,7 @@ def read_container(path: Path) -> tuple[Any, dict[str, Tensor]]:
         length = int.from_bytes(content[_HEAD : _HEAD + 8], "little")
         plain = json.loads(content[_HEAD + 8 : _HEAD + 8 + length])
         tensors: dict[str, Tensor] = load(content[_HEAD + 8 + length :])
-    except (ValueError, KeyError, RecursionError, SafetensorError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError, OverflowError, SafetensorError) as error:
         raise InputError("the checkpoint can't be read", where=path, found=error) from error
     return plain, tensors
 

@@ -55,14 +55,24 @@ def flatten(tree: Any, buffers: dict[str, Tensor] | None = None) -> tuple[Any, d
 
 
 def unflatten(plain: Any, tensors: dict[str, Tensor], device: torch.device) -> Any:
-    """The tree again: each tensor with the strides it had, and on `device` where it was not on the CPU."""
+    """The tree again: each tensor with the strides it had, and on `device` where it was not on the CPU.
+
+    Raises InputError where names and tensors do not go together.
+    """
+    try:
+        return _unflattened(plain, tensors, device)
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise InputError("the checkpoint's tree and tensors do not go together", found=repr(error)) from error
+
+
+def _unflattened(plain: Any, tensors: dict[str, Tensor], device: torch.device) -> Any:
     if isinstance(plain, dict):
         if TENSOR in plain:
             tensor = _laid_out(tensors[plain[TENSOR]], plain["stride"])
             return tensor if plain["device"] == "cpu" else tensor.to(device)
-        return {name: unflatten(child, tensors, device) for name, child in plain.items()}
+        return {name: _unflattened(child, tensors, device) for name, child in plain.items()}
     if isinstance(plain, list):
-        return [unflatten(child, tensors, device) for child in plain]
+        return [_unflattened(child, tensors, device) for child in plain]
     return plain
 
 

@@ -14,6 +14,11 @@ def human_stream(as_json: bool) -> TextIO:
     return sys.stderr if as_json else sys.stdout
 
 
+def one_line(path: str) -> str:
+    """A file's name for a table: control characters, which may break the line or the column, as `\\n` or `\\x1b`."""
+    return "".join(letter if letter >= " " and letter != "\x7f" else ascii(letter)[1:-1] for letter in path)
+
+
 def print_json(value: dict[str, Any]) -> None:
     """One line on stdout."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)

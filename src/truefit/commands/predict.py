@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     """Parse, classify, print."""
     command = parse(PredictCommand, "predict", arguments)
 
-    from truefit.commands.output import print_json
+    from truefit.commands.output import one_line, print_json
     from truefit.commands.supplied import supplied_network
     from truefit.data.lookup import list_images
     from truefit.errors import InputError
@@ -61,9 +61,9 @@ def main(arguments: Sequence[str]) -> int:
                     }
                 )
             else:
-                print(f"{prediction.path}\t{prediction.predicted}\t{prediction.probability:.3f}")
+                print(f"{one_line(prediction.path)}\t{prediction.predicted}\t{prediction.probability:.3f}")
     for path, reason in unreadable.items():
-        print(f"unreadable: {path}: {reason}", file=sys.stderr)
+        print(f"unreadable: {one_line(path)}: {reason}", file=sys.stderr)
     if command.json:
         print_json({"run": str(command.run), "predictions": found, "unreadable": unreadable})
     return 1 if len(unreadable) == len(files) else 0

@@ -189,7 +189,9 @@ class Evaluation:
                 paths=tuple(arrays["paths"].tolist()) if "paths" in arrays else None,
             )
             loaded._agree_with(figures, folder)
-        except (KeyError, TypeError) as error:
+        except InputError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputError("an evaluation is incomplete", where=folder, found=f"no usable {error}") from None
         return loaded
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -92,9 +91,19 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read tensors onto the CPU; InputError where missing or damaged."""
+    """Read tensors onto the CPU; InputError where missing, damaged, or a pickle."""
     try:
+        with path.open("rb") as file:
+            if file.read(2) in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+                raise InputError(
+                    f"{path.name} is a pickle, as torch.save writes it",
+                    where=path,
+                    found="a file whose reading can execute code",
+                    wanted="safetensors",
+                )
         tensors: dict[str, Tensor] = load_file(path)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path.name} is missing", where=path.parent, wanted="a finished run") from None
     except (OSError, ValueError, SafetensorError) as error:
@@ -119,7 +128,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise InputError(f"{path.name} is missing", where=path.parent, wanted="a finished run") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:
+        # Decoders meet broken files with errors of every kind: BadZipFile, zlib.error, MemoryError, SyntaxError.
         raise InputError(f"{path.name} can't be read", where=path, found=error, wanted="an npz file") from error
 
 
