@@ -115,16 +115,19 @@ def _check_same(begun: dict[str, Any], config: dict[str, Any], folder: RunFolder
     if "recipe.epochs" in different:
         before, now = different["recipe.epochs"]
         schedule = config["recipe"]["schedule"]["name"]
-        if now > before and schedule in OPEN_ENDED:
+        # Smaller parts of the images in the first half: which epochs these are depends on their number too.
+        laid_out = schedule not in OPEN_ENDED or config["recipe"]["augment"]["start_crop"] is not None
+        if now > before and not laid_out:
             del different["recipe.epochs"]
         elif now > before and len(different) == 1:
             raise InputError(
-                f"a run with the schedule {schedule} can't be made longer",
+                f"a run with the schedule {schedule} can't be made longer"
+                if schedule not in OPEN_ENDED
+                else "a run with augment.start_crop can't be made longer",
                 where=folder.path,
                 found=f"{now} epochs instead of {before}",
-                wanted=f"the same number, or one of the schedules {', '.join(OPEN_ENDED)}",
-                fix=f"its learning rate was laid out over {before} epochs: --from {folder.path} starts a new run "
-                "from its weights",
+                wanted=f"the same number; or a schedule among {', '.join(OPEN_ENDED)}, and no start_crop",
+                fix=f"it was laid out over {before} epochs: --from {folder.path} starts a new run from its weights",
             )
     if different:
         raise InputError(
