@@ -135,7 +135,7 @@ def settings_of(trainer: Trainer, data: truefit.Data) -> dict:
         measure_training=trainer.measure_training,
         notify=trainer.notify,
     )
-    return Fit(plan, data.train, data.validation, data.test, data)._describe()
+    return Fit(plan, data.train, data.validation, data.test, data).describe()
 
 
 def test_data_from_python_has_no_command(tmp_path):

@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from truefit.atomic import write_whole
 from truefit.data.imageset import ImageSet
 from truefit.errors import InputError
 from truefit.report.card import card
 from truefit.report.charts import chart_names, find_chart
 from truefit.report.comparison import page as comparison_page
 from truefit.report.page import page
-from truefit.runs.files import write_text, write_whole
+from truefit.runs.files import write_text
 from truefit.runs.record import Record
 
 Format = Literal["html", "md", "png"]

@@ -12,9 +12,10 @@ from truefit.errors import InputError
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.files import read_json
 from truefit.runs.folder import RunFolder
+from truefit.runs.lock import NAME as LOCK
 
-# Read by their own names; any other table of figures in the folder is in `Record.more`.
-READ = {"config.json", "history.jsonl", "evaluation.json"}
+# Read by their own names, or of no interest to a reader; any other table of figures in the folder is in `Record.more`.
+READ = {"config.json", "history.jsonl", "evaluation.json", LOCK}
 
 
 class TellsOfRun(Protocol):
