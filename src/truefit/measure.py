@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -13,6 +14,7 @@ from truefit.config import require
 from truefit.data.batches import Batches, make_batches
 from truefit.data.collate import count_samples
 from truefit.data.imageset import ImageSet
+from truefit.data.watched import Watched
 from truefit.events import Observer, nobody
 from truefit.precision import Precision, Settings, device_of, resolve, threads
 from truefit.predictor import Predictor, PredictorConfig
@@ -84,11 +86,12 @@ def evaluate_predictor(
         pipeline=predictor.config.pipeline,
         workers=settings.workers,
     )
+    watched = None if isinstance(dataset, ImageSet) else Watched(batches)
     # The number of threads decides the last bits of a sum.
     with threads(settings.threads):
-        return measure(
+        evaluation = measure(
             predictor.module,
-            batches,
+            watched or batches,
             classes=predictor.config.classes or None,
             split=split,
             selected_on=selected_on,
@@ -100,6 +103,8 @@ def evaluate_predictor(
             paths=dataset.paths if isinstance(dataset, ImageSet) else None,
             observe=observe,
         )
+    seen = dataset.fingerprint() if isinstance(dataset, ImageSet) else watched.fingerprint() if watched else None
+    return replace(evaluation, fingerprint=seen)
 
 
 def evaluate(

@@ -1,14 +1,27 @@
-"""Confidence intervals of a proportion."""
+"""Confidence intervals of proportions, of means of proportions, and of figures whose variance is known."""
 
 from __future__ import annotations
 
 import math
 from statistics import NormalDist
 
+import numpy as np
+from scipy.special import stdtrit
+
 WILSON = "Wilson 95 %"
+WILSON_MEAN = "MOVER of Wilson's, 95 %"
+WILSON_EFFECTIVE = "Wilson at the effective sample size, 95 %"
+STUDENT = "Student's t, 95 %"
+
+Interval = tuple[float, float]
 
 
-def wilson(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def quantile(confidence: float = 0.95) -> float:
+    """The two-sided quantile of the standard normal distribution: 1.96 for 0.95."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def wilson(hits: int, n: int, confidence: float = 0.95) -> Interval:
     """The Wilson score interval for `hits` of `n`, clipped to 0..1.
 
     Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference", JASA 22, the
@@ -16,9 +29,53 @@ def wilson(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """
     if not (n >= 1 and 0 <= hits <= n):
         raise ValueError(f"{hits} hits of {n} is not a proportion")
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    p = hits / n
+    return _score(hits / n, n, quantile(confidence))
+
+
+def _score(p: float, n: float, z: float) -> Interval:
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     # At 0 and n hits a bound equals p itself, but for rounding.
     return min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half))
+
+
+def mean_of_wilson(hits: np.ndarray, n: np.ndarray, weights: np.ndarray, confidence: float = 0.95) -> Interval:
+    """The interval of a weighted mean of independent proportions hits / n: arrays (m,), n >= 1, weights sum to 1.
+
+    Source: Zou and Donner (2008), "Construction of confidence limits about effect measures: a general approach",
+    Statistics in Medicine 27 (the method of variance estimates recovery): each proportion's distance to its own
+    Wilson bound, weighted, squared and summed.
+    """
+    bounds = np.array([wilson(int(h), int(m), confidence) for h, m in zip(hits, n, strict=True)])
+    p = hits / n
+    value = float(weights @ p)
+    low = value - math.sqrt(float((weights**2) @ (p - bounds[:, 0]) ** 2))
+    high = value + math.sqrt(float((weights**2) @ (bounds[:, 1] - p) ** 2))
+    return max(0.0, low), min(1.0, high)
+
+
+def effective_wilson(value: float, influence: np.ndarray, most: float, confidence: float = 0.95) -> Interval:
+    """The interval of a figure in 0..1 from the influence of each sample on it: influence (n,), of mean 0.
+
+    The variance is that of the infinitesimal jackknife, the sum of squared influences / n^2 (Efron 1982, "The
+    jackknife, the bootstrap and other resampling plans", chapter 6). A proportion with this variance would come from
+    value (1 - value) / variance samples, and has a Wilson interval (as in surveys: Franco, Little, Louis, Slud 2019,
+    "Comparative study of confidence intervals for proportions in complex sample surveys", J. Surv. Stat. Methodol. 7).
+    `most`: no more samples than these are believed in; close to 0 and 1 the variance is itself uncertain.
+    """
+    variance = float(influence @ influence) / len(influence) ** 2
+    spread = value * (1 - value)
+    effective = min(most, spread / variance) if variance > 0 and spread > 0 else most
+    return _score(min(1.0, max(0.0, value)), effective, quantile(confidence))
+
+
+def student(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float] | None:
+    """The interval of a mean, values (n,): mean +- t s / sqrt(n). None for fewer than 2 values.
+
+    Source: Student (1908), "The probable error of a mean", Biometrika 6.
+    """
+    if len(values) < 2:
+        return None
+    mean = float(values.mean())
+    half = float(stdtrit(len(values) - 1, (1 + confidence) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
+    return mean - half, mean + half

@@ -11,9 +11,10 @@ from truefit.metrics.intervals import wilson
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> list[dict[str, Any]]:
-    """For each class: support, predicted (counts), precision, recall, f1 (0..1), and Wilson intervals.
+    """For each class: support, predicted (counts), precision, recall, f1 (0..1), and 95 % intervals.
 
     A ratio without cases is None: precision of a class that is never predicted, recall of one without samples.
+    precision_interval, recall_interval: Wilson's. f1_interval: see `f1_interval`.
     """
     counts = matrix(labels, predicted, probabilities.shape[1])
     rows = []
@@ -32,6 +33,17 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray
                 "recall": hits / support if support else None,
                 "recall_interval": list(wilson(hits, support)) if support else None,
                 "f1": 2 * hits / (support + chosen) if support + chosen else None,
+                "f1_interval": list(f1_interval(hits, support, chosen)) if support + chosen else None,
             }
         )
     return rows
+
+
+def f1_interval(hits: int, support: int, chosen: int) -> tuple[float, float]:
+    """The 95 % interval of F1 = 2 J / (1 + J), from the Wilson interval of J = hits / (support + chosen - hits).
+
+    Of the samples that are of the class or taken for it, `hits` are both. Given their number, the hits are
+    binomial (samples being independent), so J is a proportion, and F1 a rising function of it.
+    """
+    low, high = wilson(hits, support + chosen - hits)
+    return 2 * low / (1 + low), 2 * high / (1 + high)

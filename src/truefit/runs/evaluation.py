@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from scipy.special import log_softmax
 
 from truefit.errors import InputError, shorten
 from truefit.metrics import measure_all, metric_names
-from truefit.metrics.intervals import WILSON, wilson
+from truefit.metrics.intervals import STUDENT, WILSON, student, wilson
 from truefit.runs import words
 from truefit.runs.files import file_digest, read_arrays, read_json, write_arrays, write_json
 
@@ -25,9 +26,12 @@ class Evaluation:
     weights: which weights these are, such as "best (epoch 7)". looks: how often this run has looked at this
     split, this time included. averaging: what was averaged in each prediction ("none" or "flip").
     correct of n: hits. accuracy: correct / n. interval: its 95 % Wilson interval, low <= accuracy <= high.
-    loss: mean cross-entropy in nats, without smoothing or weights.
-    measures: further figures by name: per_class, confusion, calibration.
+    loss: mean cross-entropy in nats, without smoothing or weights: the negative log-likelihood.
+    measures: further figures by name, one for each file in truefit.metrics; each is an attribute too, such as
+    `evaluation.per_class` or `evaluation.confusion`. They are computed from the rows below when first asked for.
     index, label, predicted: (n,) int64. probabilities: (n, K) float32. paths: (n,) where there are files.
+    fingerprint: of the samples that were measured, in their order, where they can be told apart (see
+    `ImageSet.fingerprint`); None where nothing is known of them.
     """
 
     split: str
@@ -38,12 +42,12 @@ class Evaluation:
     classes: tuple[str, ...]
     correct: int
     loss: float
-    measures: dict[str, Any]
     index: np.ndarray
     label: np.ndarray
     predicted: np.ndarray
     probabilities: np.ndarray
     paths: tuple[str, ...] | None = None
+    fingerprint: str | None = None
 
     @classmethod
     def from_logits(
@@ -58,8 +62,14 @@ class Evaluation:
         averaging: str = "none",
         looks: int = 1,
         paths: tuple[str, ...] | None = None,
+        fingerprint: str | None = None,
     ) -> Evaluation:
-        """From logits (n, K) and labels (n,), in the order of the data set. InputError where one is not finite."""
+        """From logits (n, K) and labels (n,), in the order of the data set.
+
+        InputError where there is no sample, or an output is not finite.
+        """
+        if len(labels) == 0:
+            raise InputError("there is nothing to evaluate", where=split, found="no samples", wanted="at least 1")
         rows = np.arange(len(labels))
         # A logit of -inf is legal (a class that is ruled out), but not for the class that is true.
         hopeless = logits[rows, labels] == -np.inf
@@ -84,13 +94,24 @@ class Evaluation:
             correct=int((predicted == labels).sum()),
             # fsum: exact, so the loss does not depend on the order or grouping of the sum.
             loss=math.fsum((-log_probabilities[rows, labels]).tolist()) / len(labels),
-            measures=measure_all(np.exp(log_probabilities), labels, predicted),
             index=rows,
             label=labels,
             predicted=predicted,
             probabilities=np.exp(log_probabilities).astype(np.float32),
             paths=paths,
+            fingerprint=fingerprint,
         )
+
+    @cached_property
+    def measures(self) -> dict[str, Any]:
+        """Every figure of truefit.metrics, by name, from the predictions alone."""
+        return measure_all(self.probabilities.astype(np.float64), self.label, self.predicted)
+
+    def __getattr__(self, name: str) -> Any:
+        """A figure of truefit.metrics by its name, where it has no attribute of its own."""
+        if name.startswith("_") or name not in metric_names():
+            raise AttributeError(f"an evaluation has no {name!r}; its further figures: {', '.join(metric_names())}")
+        return self.measures[name]
 
     @property
     def n(self) -> int:
@@ -106,6 +127,35 @@ class Evaluation:
     def interval(self) -> tuple[float, float]:
         """The 95 % Wilson interval of the accuracy."""
         return wilson(self.correct, self.n)
+
+    @property
+    def loss_interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the loss by Student's t, in nats; None for a single sample.
+
+        From the stored probabilities, which end at 1e-45: beyond about 103 nats a sample's loss counts as that.
+        """
+        losses = -np.log(np.maximum(self.probabilities[np.arange(self.n), self.label].astype(np.float64), 1e-45))
+        return student(losses)
+
+    @property
+    def negative_log_likelihood(self) -> float:
+        """The mean over samples, in nats: `loss` under its other name."""
+        return self.loss
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean recall of the classes that have samples, 0..1; its interval: `measures["balanced_accuracy"]`."""
+        return float(self.measures["balanced_accuracy"]["value"])
+
+    @property
+    def brier_score(self) -> float:
+        """Mean squared distance of the probabilities to what is true, 0..2, lower is better."""
+        return float(self.measures["brier_score"]["value"])
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """0..1, over 15 bins of confidence (see `calibration`)."""
+        return float(self.measures["calibration"]["expected_calibration_error"])
 
     @property
     def label_of_selection(self) -> str:
@@ -137,7 +187,10 @@ class Evaluation:
             "interval": list(self.interval),
             "interval_method": WILSON,
             "loss": self.loss,
+            "loss_interval": list(self.loss_interval) if self.loss_interval is not None else None,
+            "loss_interval_method": STUDENT,
             "looks": self.looks,
+            "fingerprint": self.fingerprint,
             "classes": list(self.classes),
             **self.measures,
         }
@@ -181,12 +234,12 @@ class Evaluation:
                 classes=tuple(figures["classes"]),
                 correct=int((arrays["predicted"] == arrays["label"]).sum()),
                 loss=figures["loss"],
-                measures={name: value for name, value in figures.items() if name in metric_names()},
                 index=arrays["index"],
                 label=arrays["label"],
                 predicted=arrays["predicted"],
                 probabilities=arrays["probabilities"],
                 paths=tuple(arrays["paths"].tolist()) if "paths" in arrays else None,
+                fingerprint=figures.get("fingerprint"),
             )
             loaded._agree_with(figures, folder)
         except InputError:
@@ -197,6 +250,17 @@ class Evaluation:
 
     def _agree_with(self, figures: dict[str, Any], folder: Path) -> None:
         """Raise InputError where evaluation.json says other figures than the predictions give."""
+        if self.n == 0:
+            raise InputError("an evaluation has no samples", where=folder, found="n = 0", wanted="at least 1")
+        bad = np.flatnonzero(~((self.probabilities >= 0) & (self.probabilities <= 1 + 1e-6)).all(axis=1))
+        if len(bad):
+            raise InputError(
+                "predictions.npz holds what is no probability",
+                where=f"{folder}, samples {shorten(bad.tolist())}",
+                found="NaN, or a value outside 0..1",
+                wanted="probabilities",
+                fix="measure the run once more: truefit evaluate RUN",
+            )
         right = self.probabilities[np.arange(self.n), self.label].astype(np.float64)
         # Probabilities are stored in single precision, so the loss comes out to about six digits.
         loss = float(-np.log(np.maximum(right, 1e-45)).mean())

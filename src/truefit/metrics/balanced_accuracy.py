@@ -1,0 +1,26 @@
+"""The mean of the classes' recalls: accuracy as if each class had equally many samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from truefit.metrics.intervals import WILSON_MEAN, mean_of_wilson
+
+
+def measure(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+    """value (0..1), interval, and how many classes it is the mean of: those with samples.
+
+    Source: Brodersen, Ong, Stephan, Buhmann (2010), "The balanced accuracy and its posterior distribution".
+    """
+    support = np.bincount(labels, minlength=probabilities.shape[1])
+    hits = np.bincount(labels[labels == predicted], minlength=probabilities.shape[1])
+    seen = support > 0
+    recalls, share = hits[seen] / support[seen], np.full(int(seen.sum()), 1 / seen.sum())
+    return {
+        "value": float(recalls.mean()),
+        "interval": list(mean_of_wilson(hits[seen], support[seen], share)),
+        "interval_method": WILSON_MEAN,
+        "classes": int(seen.sum()),
+    }
