@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from truefit.classifier import ConvolutionalNeuralNet as ConvolutionalNeuralNet
+    from truefit.comparison.compare import Comparison as Comparison
+    from truefit.comparison.compare import compare as compare
     from truefit.data.imageset import Data as Data
     from truefit.data.imageset import ImageSet as ImageSet
     from truefit.data.lookup import load_data as load_data
@@ -32,9 +34,12 @@ if TYPE_CHECKING:
     from truefit.recipes.recipe import Recipe as Recipe
     from truefit.runs.evaluation import Evaluation as Evaluation
     from truefit.runs.run import Run as Run
+    from truefit.runs.seeds import SeedRuns as SeedRuns
+    from truefit.runs.seeds import load_seeds as load_seeds
     from truefit.trainer import Trainer as Trainer
 
 _WHERE = {
+    "Comparison": "comparison.compare",
     "ConvNet": "models.convnet",
     "ConvolutionalNeuralNet": "classifier",
     "Data": "data.imageset",
@@ -45,14 +50,17 @@ _WHERE = {
     "Predictor": "predictor",
     "Recipe": "recipes.recipe",
     "Run": "runs.run",
+    "SeedRuns": "runs.seeds",
     "Trainer": "trainer",
     "TruefitError": "errors",
     "TruefitWarning": "errors",
     "accuracy": "functions",
+    "compare": "comparison.compare",
     "evaluate": "measure",
     "find_recipe": "recipes.lookup",
     "load": "loading",
     "load_data": "data.lookup",
+    "load_seeds": "runs.seeds",
     "plot": "plots",
     "train": "functions",
     "validate": "functions",

@@ -12,20 +12,24 @@ from truefit.report.figure import draw
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.record import Record
 from truefit.runs.run import Run
+from truefit.runs.seeds import SeedRuns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plot(run_or_log: Run | Record | Evaluation | Mapping[str, Any], kind: str = "curves") -> Figure:
-    """A plot of a `Run`, of an `Evaluation`, or of the log that `ConvolutionalNeuralNet.train` returns.
+def plot(run_or_log: Run | Record | Evaluation | SeedRuns | Mapping[str, Any], kind: str = "curves") -> Figure:
+    """A plot of a `Run`, an `Evaluation`, `SeedRuns`, or of the log that `ConvolutionalNeuralNet.train` returns.
 
     kind: "curves" (loss and accuracy over epochs; all that a log has), "learning_rate", "confusion", "per_class",
-    "reliability", "risk_coverage". An evaluation has no epochs, so name another kind than the first two.
+    "reliability", "risk_coverage". An evaluation has no epochs, so name another kind than the first two. Of
+    SeedRuns the accuracy of each seed is shown, and their mean.
 
     Returns a matplotlib figure, made without pyplot: a notebook shows it, `.savefig(path)` writes it. Raises
     InputError for an unknown kind, and where there is nothing to show.
     """
+    if isinstance(run_or_log, SeedRuns):
+        return _of_seeds(run_or_log, kind)
     if isinstance(run_or_log, Mapping):
         if kind != "curves":
             raise InputError("a log has curves and nothing else", found=kind, wanted="curves")
@@ -57,3 +61,28 @@ def _lack(what: Run | Record | Evaluation) -> str:
     if what.evaluation is None:
         return "a run without an evaluation"
     return f"{len(what.history)} epochs and {len(what.evaluation.classes)} classes"
+
+
+def _of_seeds(seeds: SeedRuns, kind: str) -> Figure:
+    """A point a seed with its own interval, the mean as a line, and the mean's interval over the seeds as a band."""
+    from matplotlib.figure import Figure
+
+    if kind != "curves":
+        raise InputError("several seeds have their accuracies to show and nothing else", found=kind, wanted="curves")
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    every = list(seeds.evaluations.values())
+    places = range(len(every))
+    below = [evaluation.accuracy - evaluation.interval[0] for evaluation in every]
+    above = [evaluation.interval[1] - evaluation.accuracy for evaluation in every]
+    where = ", ".join(filter(None, [every[0].split, every[0].label_of_selection]))
+    axes.errorbar(places, seeds.accuracies, yerr=[below, above], fmt="o", capsize=3, label="a seed, 95 % over samples")
+    axes.axhline(seeds.mean, color="C1", label=f"mean of {len(every)}: {100 * seeds.mean:.1f} %")
+    if seeds.interval is not None:
+        axes.axhspan(*seeds.interval, color="C1", alpha=0.2, label="its 95 % interval over seeds")
+    axes.set_xticks(places, [str(seed) for seed in seeds.evaluations])
+    axes.set_xlabel("seed")
+    axes.set_ylabel(f"accuracy, {where}, n = {every[0].n:,}")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
+from truefit import rng
 from truefit.checkpoint.interval import Interval
 from truefit.checkpoint.signals import Signals
 from truefit.config import require
@@ -24,12 +26,15 @@ from truefit.fitting.start import weights_of
 from truefit.loading import load
 from truefit.measure import evaluate
 from truefit.models.lookup import family_of, image_sizes
+from truefit.precision import Settings
 from truefit.predictor import Predictor
 from truefit.recipes.lookup import find_recipe
 from truefit.recipes.recipe import Recipe
+from truefit.repeating import repeat
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.folder import RunFolder
 from truefit.runs.run import Run
+from truefit.runs.seeds import SeedRuns
 
 AnySet = Dataset[Any]
 
@@ -112,32 +117,8 @@ class Trainer:
                 "a run is gone on with or replaced, not both" if overwrite else "there is no folder to go on in",
                 found="resume and overwrite" if overwrite else "resume without out",
             )
-        if isinstance(training_set, str | Path | Data) and (validation_set is not None or test_set is not None):
-            raise InputError(
-                "this data brings its own validation and test set",
-                found="a validation_set or test_set beside it",
-                wanted="one or the other",
-                fix="give data.train as training_set to choose the others yourself",
-            )
-        if isinstance(training_set, str | Path):
-            usual = image_sizes(self.model)[1] if isinstance(self.model, str) else 32
-            training_set = load_data(training_set, default_image_size=usual)
-        data = None
-        if isinstance(training_set, Data):
-            data = training_set
-            training_set, validation_set, test_set = data.train, data.validation, data.test
-        plan = FitPlan(
-            model=self.model,
-            recipe=self.recipe,
-            seed=self.seed,
-            device=self.device,
-            workers=self.workers,
-            measure_training=self.measure_training,
-            notify=self.notify,
-            settings=settings_of(RunFolder(Path(out)), self.device, self.workers) if resume and out else None,
-            begun_with=None if self.weights_from is None else weights_of(self.weights_from),
-        )
-        fit = Fit(plan, training_set, validation_set, test_set, data)
+        before = settings_of(RunFolder(Path(out)), self.device, self.workers) if resume and out else None
+        fit = self._prepare(training_set, validation_set, test_set, before)
         if out is None:
             run = fit.run()
             self.predictor = fit.predictor()
@@ -159,6 +140,86 @@ class Trainer:
         finally:
             folder.release()
         return run
+
+    def fit_seeds(
+        self,
+        training_set: AnySet | Data | str | Path,
+        validation_set: AnySet | None = None,
+        *,
+        test_set: AnySet | None = None,
+        seeds: int | Sequence[int] = 5,
+        out: str | Path | None = None,
+        overwrite: bool = False,
+        make_network: Callable[[], nn.Module] | None = None,
+    ) -> SeedRuns:
+        """Train once with each seed on the same splits; data sets as for `fit`.
+
+        seeds: how many, counted on from the trainer's own seed; or the seeds themselves. out: a folder for
+        seed-0/, seed-1/... and seeds.json. The same call again trains only what is missing there, and refuses seeds
+        of other settings; overwrite: trains all seeds that are asked for again. make_network: makes the network,
+        called anew for each seed, where the model is not one that is known by name.
+
+        Raises InputError as `fit` does, and where the model is a network: its weights would go on from seed to seed.
+        """
+        if isinstance(self.model, nn.Module) and make_network is None:
+            raise InputError(
+                "a network goes on from its weights: it can't be trained anew with each seed",
+                found=type(self.model).__name__,
+                wanted="the name of a model, or a function that makes the network",
+                fix="trainer.fit_seeds(..., make_network=MyNet)",
+            )
+        if isinstance(training_set, str | Path) and validation_set is None and test_set is None:
+            training_set = self._load(training_set)
+
+        def prepare(seed: int) -> Fit:
+            trainer = copy.copy(self)
+            trainer.seed = seed
+            if make_network is not None:
+                with rng.seeded(seed):
+                    trainer.model = make_network()
+            return trainer._prepare(training_set, validation_set, test_set)
+
+        chosen = range(self.seed, self.seed + seeds) if isinstance(seeds, int) else seeds
+        place = None if out is None else Path(out)
+        return repeat(prepare, list(chosen), out=place, overwrite=overwrite, notify=self.notify)
+
+    def _load(self, spec: str | Path) -> Data:
+        usual = image_sizes(self.model)[1] if isinstance(self.model, str) else 32
+        return load_data(spec, default_image_size=usual)
+
+    def _prepare(
+        self,
+        training_set: AnySet | Data | str | Path,
+        validation_set: AnySet | None,
+        test_set: AnySet | None,
+        settings: Settings | None = None,
+    ) -> Fit:
+        """Everything resolved and checked; nothing written yet."""
+        if isinstance(training_set, str | Path | Data) and (validation_set is not None or test_set is not None):
+            raise InputError(
+                "this data brings its own validation and test set",
+                found="a validation_set or test_set beside it",
+                wanted="one or the other",
+                fix="give data.train as training_set to choose the others yourself",
+            )
+        if isinstance(training_set, str | Path):
+            training_set = self._load(training_set)
+        data = None
+        if isinstance(training_set, Data):
+            data = training_set
+            training_set, validation_set, test_set = data.train, data.validation, data.test
+        plan = FitPlan(
+            model=self.model,
+            recipe=self.recipe,
+            seed=self.seed,
+            device=self.device,
+            workers=self.workers,
+            measure_training=self.measure_training,
+            notify=self.notify,
+            settings=settings,
+            begun_with=None if self.weights_from is None else weights_of(self.weights_from),
+        )
+        return Fit(plan, training_set, validation_set, test_set, data)
 
     def _finished(self, folder: RunFolder) -> Run:
         run = load(folder.path, network=self.model if isinstance(self.model, nn.Module) else None, device=self.device)

@@ -15,6 +15,7 @@ from truefit.errors import TruefitError, nearest
 COMMANDS = {
     "train": "train a classifier on a data set or a folder of images",
     "evaluate": "measure a run, on its own data or on another folder",
+    "compare": "tell whether one run is better than another, on the same samples",
     "predict": "classify images with a run",
     "report": "a run as one page, a model card or plots; several runs side by side",
     "cache": "list or remove decoded images that are kept on disk",

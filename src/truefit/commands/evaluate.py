@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     """Parse, measure, report."""
     command = parse(EvaluateCommand, "evaluate", arguments)
 
-    from truefit.commands.output import figure_line, figures, human_stream, print_json
+    from truefit.commands.output import figure_line, figures, further_line, human_stream, print_json
     from truefit.commands.supplied import supplied_network
     from truefit.events import nobody
     from truefit.loading import evaluate_run, load
@@ -62,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     if not command.quiet:
         stream = human_stream(command.json)
         print(figure_line(evaluation), file=stream)
+        print(f"  {further_line(evaluation)}", file=stream)
         print(f"  looks at {evaluation.split} so far: {evaluation.looks}; written to {place}", file=stream)
     if command.json:
         print_json({"run": str(command.run), "folder": str(place), "evaluation": figures(evaluation)})

@@ -7,6 +7,7 @@ import sys
 from typing import Any, TextIO
 
 from truefit.runs.evaluation import Evaluation
+from truefit.runs.seeds import SeedRuns
 
 
 def human_stream(as_json: bool) -> TextIO:
@@ -54,6 +55,41 @@ def print_epochs(history: list[dict[str, Any]], chosen: int | None, stream: Text
     Console(file=stream, highlight=False).print(table)
 
 
+def print_seeds(seeds: SeedRuns, stream: TextIO) -> None:
+    """A table with a row for each seed, then the mean with its spread over seeds and over samples."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("seed", "accuracy", "95 % over samples", "loss", "weights"):
+        table.add_column(name, justify="right")
+    for seed, evaluation in seeds.evaluations.items():
+        low, high = evaluation.interval
+        bounds = f"[{100 * low:.1f}, {100 * high:.1f}]"
+        table.add_row(
+            str(seed), f"{100 * evaluation.accuracy:.1f} %", bounds, f"{evaluation.loss:.4f}", evaluation.weights
+        )
+    Console(file=stream, highlight=False).print(table)
+    print(seeds, file=stream)
+
+
+def further_line(evaluation: Evaluation) -> str:
+    """The further figures of the whole, under their names in evaluation.json, fractions as per cent."""
+    macro, areas = evaluation.measures["macro_average"], evaluation.measures["roc_auc"]["macro"]
+    balanced = evaluation.measures["balanced_accuracy"]
+    shown = [
+        ("balanced_accuracy", balanced["value"], balanced["interval"]),
+        ("macro_average f1", macro["f1"], macro["f1_interval"]),
+        ("roc_auc macro", areas["value"], areas["interval"]),
+    ]
+    parts = [
+        f"{name} {100 * value:.1f} % [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+        for name, value, interval in shown
+        if value is not None
+    ]
+    return "; ".join([*parts, f"expected_calibration_error {100 * evaluation.expected_calibration_error:.1f} %"])
+
+
 def figure_line(evaluation: Evaluation) -> str:
     """The figure, and what it belongs to: `98.3 %  [97.0, 99.1]  n = 360 (test)`."""
     extra = [f"weights: {evaluation.weights}"]
@@ -77,4 +113,6 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         "looks",
     )
     whole = evaluation.to_json()
-    return {name: whole[name] for name in names}
+    further = {name: whole[name] for name in ("balanced_accuracy", "macro_average", "weighted_average", "brier_score")}
+    error = {"expected_calibration_error": evaluation.expected_calibration_error}
+    return {name: whole[name] for name in names} | further | error

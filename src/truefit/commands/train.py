@@ -8,8 +8,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import tyro
 import yaml
@@ -66,6 +67,9 @@ class TrainCommand:
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     out: Path | None = None
     """Folder for the run: new or empty. By default runs/DATA-MODEL-1, -2, ..."""
+    seeds: int | None = None
+    """Train this many times on the same splits, with seeds --seed, --seed + 1, ...: into OUT/seed-0, OUT/seed-1, ...
+    The same command again trains what is missing."""
     lr: float | None = None
     """Short for --optimizer.lr."""
     optimizer_name: Annotated[OptimizerName | None, tyro.conf.arg(name="optimizer")] = None
@@ -81,7 +85,7 @@ class TrainCommand:
     dry_run: bool = False
     """Find all bad input, take one step, evaluate, save, remove it all again, and end."""
     overwrite: bool = False
-    """Replace the run in --out."""
+    """Replace the run in --out; with --seeds, train all of them again."""
     report: bool = True
     """Write report.html into the run."""
     resume: bool = False
@@ -158,7 +162,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
     # Everything that needs torch is imported here, so that --help and --print-config are quick.
     from truefit import rng
     from truefit.checkpoint.interval import Interval
-    from truefit.commands.output import figure_line, figures, human_stream, print_epochs, print_json
+    from truefit.commands.output import figure_line, figures, further_line, human_stream, print_epochs, print_json
     from truefit.commands.supplied import supplied_network
     from truefit.data.lookup import load_data
     from truefit.events import Note
@@ -189,7 +193,9 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
             "--resume and --overwrite are opposites" if command.overwrite else "--resume does not say which run",
             fix="leave one of them out" if command.overwrite else "--out FOLDER",
         )
-    if command.resume and command.out is not None:
+    if command.seeds is not None:
+        require(command.seeds >= 1, "seeds", command.seeds, "at least 1", "--seeds 5")
+    elif command.resume and command.out is not None:
         RunFolder.check_resumable(command.out)
     elif command.out is not None:
         RunFolder.check_new(command.out, overwrite=command.overwrite)
@@ -208,6 +214,9 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         for note in data.notes:
             trainer.notify(Note(text=note))
         out = command.out or next_run(Path("runs"), f"{data.name}-{config.model.rpartition(':')[2]}")
+        if command.seeds is not None and not command.dry_run:
+            make = partial(supplied_network, config.model) if own else None
+            return _run_seeds(trainer, data, command, make, stream)
         if command.dry_run:
             return _dry_run(trainer, data, out, command, lines)
         start = time.perf_counter()
@@ -229,6 +238,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         print_epochs(run.history, chosen, stream)
         if run.evaluation is not None:
             print(figure_line(run.evaluation), file=stream)
+            print(f"  {further_line(run.evaluation)}", file=stream)
         print(f"  run: {out}", file=stream)
         if (out / "report.html").is_file():
             print(f"  report: {out / 'report.html'}", file=stream)
@@ -244,6 +254,24 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
                 "evaluation": evaluation,
             }
         )
+    return 0
+
+
+def _run_seeds(trainer: Any, data: Any, command: TrainCommand, make: Any, stream: TextIO) -> int:
+    from truefit.commands.output import print_json, print_seeds
+    from truefit.plots import plot
+    from truefit.repeating import PLOT
+    from truefit.runs.folder import next_run
+
+    model = command.config.model.rpartition(":")[2]
+    out = command.out or next_run(Path("runs"), f"{data.name}-{model}-seeds")
+    result = trainer.fit_seeds(data, seeds=command.seeds, out=out, overwrite=command.overwrite, make_network=make)
+    plot(result).savefig(out / PLOT, metadata={"Date": None})
+    if not command.quiet:
+        print_seeds(result, stream)
+        print(f"  runs: {out}", file=stream)
+    if command.json:
+        print_json({"run": str(out), **result.to_json()})
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,8 +29,8 @@ class Pair:
     """Two sides, on n samples. All differences are B - A: `b` minus `a`.
 
     difference: of the accuracies, -1..1. interval: 95 %. p: two-sided. p_adjusted: by Holm for all pairs; p where
-    there is one pair. only_a, only_b: the rows (indices) of samples that only A, only B gets right (of several seeds: that
-    all of one side get right and all of the other wrong). samples_needed: about how many samples would show a
+    there is one pair. only_a, only_b: the rows (indices) of samples that only A, only B gets right (of several seeds:
+    that all of one side get right and all of the other wrong). samples_needed: about how many samples would show a
     difference of a point, None for recipes. per_class: name, n, difference, interval, p, p_adjusted (Holm, over
     classes); all None for a class without samples. seeds: the errors from seeds and samples; None where each
     side is a single model, and everything speaks of these two models.
@@ -53,6 +53,18 @@ class Pair:
     def n(self) -> int:
         """Number of samples."""
         return self.a.evaluations[0].n
+
+    def samples(self, side: Literal["only_a", "only_b"]) -> list[dict[str, Any]]:
+        """The samples that only one side gets right: index, class (the true one), path (None without files)."""
+        first = self.a.evaluations[0]
+        return [
+            {
+                "index": int(first.index[row]),
+                "class": first.classes[first.label[row]],
+                "path": first.paths[row] if first.paths is not None else None,
+            }
+            for row in getattr(self, side)
+        ]
 
     @property
     def better(self) -> str | None:
@@ -183,7 +195,7 @@ def compare(a: One | Sequence[One], b: One | Sequence[One], *more: One | Sequenc
     Each side: an Evaluation, a Run, what `Trainer.fit_seeds` returns, or a path (a run folder, one of its
     evaluations/NAME, a saved Evaluation, a folder of seeds). A list of these is one side: a recipe by its seeds.
     A model a side: exact McNemar test and Agresti-Min interval of the difference. Several seeds on every side: the
-    difference of the recipes, see `truefit.comparison.seeds`. More than two sides: every pair, p-values adjusted by
+    difference of the recipes, see `truefit.comparison.seeds.compare_seeds`. More than two sides: every pair, p-values adjusted by
     Holm.
 
     Raises InputError: samples that are not the same, in the same order, or are not known to be; classes in another
@@ -268,10 +280,10 @@ def _points(difference: float) -> str:
 
 
 def _p(p: float) -> str:
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}" if p < 0.01 else f"p = {p:.2f}"
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}" if p < 0.01 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
 def _rounded(count: int) -> int:
     """To two digits: it is an estimate."""
-    digits = max(0, len(str(count)) - 2)
-    return -(-count // 10**digits) * 10**digits
+    unit: int = 10 ** max(0, len(str(count)) - 2)
+    return -(-count // unit) * unit

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from truefit.metrics.seed_variance import variance_components
+
 METHOD = "Welch's t over seeds and samples, 95 %"
 
 
@@ -34,9 +36,8 @@ class SeedComparison:
 def compare_seeds(right_a: np.ndarray, right_b: np.ndarray) -> SeedComparison:
     """Compare two recipes. right_a: bool (seeds of A, n), right_b: bool (seeds of B, n); 2 seeds or more each.
 
-    Whether a model is right on a sample is taken as the sum of a recipe's mean, an effect of the seed, one of the
-    sample, and a rest (two-way crossed random effects; Searle, Casella, McCulloch 1992, "Variance components",
-    chapter 4). The variance of the difference is then estimated without bias by
+    Hits are decomposed into effects of seed, of sample, and a rest (see `metrics.seed_variance`). The variance of the
+    difference is then estimated by
 
         s_A^2 / S_A + s_B^2 / S_B + s_d^2 / n - e_A^2 / (n S_A) - e_B^2 / (n S_B)
 
@@ -48,9 +49,9 @@ def compare_seeds(right_a: np.ndarray, right_b: np.ndarray) -> SeedComparison:
     """
     a, b = np.asarray(right_a, float), np.asarray(right_b, float)
     n = a.shape[1]
-    between = [_between(a), _between(b)]
+    (between_a, rest_a), (between_b, rest_b) = variance_components(a), variance_components(b)
+    between, rest = (between_a, between_b), (rest_a, rest_b)
     sampling = float((b.mean(axis=0) - a.mean(axis=0)).var(ddof=1)) / n if n > 1 else 0.0
-    rest = [_rest(a), _rest(b)]
     variance = max(sum(between) + sampling - sum(rest), sum(between), sampling)
     difference = float(b.mean() - a.mean())
     # What is certain enough to count: thousands of samples, but only a few seeds.
@@ -71,17 +72,3 @@ def compare_seeds(right_a: np.ndarray, right_b: np.ndarray) -> SeedComparison:
         sample_error=math.sqrt(sampling),
         error=error,
     )
-
-
-def _between(right: np.ndarray) -> float:
-    """The variance of the mean accuracy that the spread of the seeds' accuracies gives."""
-    return float(right.mean(axis=1).var(ddof=1)) / len(right)
-
-
-def _rest(right: np.ndarray) -> float:
-    """The mean square of what neither seed nor sample explains, / (n S)."""
-    seeds, n = right.shape
-    if n < 2:
-        return 0.0
-    rest = right - right.mean(axis=1, keepdims=True) - right.mean(axis=0, keepdims=True) + right.mean()
-    return float((rest**2).sum()) / ((seeds - 1) * (n - 1)) / (n * seeds)

@@ -11,7 +11,7 @@ import numpy as np
 from truefit.errors import InputError, shorten
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.run import Run
-from truefit.runs.seeds import SeedRuns, is_seeds_folder, read_seeds
+from truefit.runs.seeds import SeedRuns, is_seeds_folder, load_seeds
 
 One = Evaluation | Run | SeedRuns | str | Path
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -43,7 +43,8 @@ class Side:
         each = ", ".join(f"{100 * evaluation.accuracy:.1f}" for evaluation in self.evaluations)
         where = ", ".join(filter(None, [first.split, first.label_of_selection]))
         count = f"{len(self.evaluations)} seeds"
-        return f"{self.letter}: {self.name}  {100 * self.accuracy:.1f} % on average of {count} ({each})  n = {first.n:,} ({where})"
+        mean = f"{100 * self.accuracy:.1f} % on average of {count} ({each})"
+        return f"{self.letter}: {self.name}  {mean}  n = {first.n:,} ({where})"
 
 
 def make_sides(given: Sequence[One | Sequence[One]]) -> tuple[Side, ...]:
@@ -90,7 +91,7 @@ def _evaluations(item: object, letter: str) -> Iterator[tuple[str, Evaluation]]:
         if not Path(item).is_dir():
             raise InputError("there is no such run", where=name, found="no such folder", wanted="a folder of a run")
         if is_seeds_folder(item):
-            yield from _evaluations(read_seeds(item), letter)
+            yield from _evaluations(load_seeds(item), letter)
         else:
             yield name, Evaluation.load(item)
     else:
@@ -150,7 +151,9 @@ def _same(a: Evaluation, b: Evaluation, who: str) -> str:
         if _tails(a.paths) == _tails(b.paths):
             return "paths"
         different = [row for row in range(a.n) if _tails(a.paths)[row] != _tails(b.paths)[row]]
-        found = f"{len(different)} of {a.n} files differ, the first: {b.paths[different[0]]}, not {a.paths[different[0]]}"
+        found = (
+            f"{len(different)} of {a.n} files differ, the first: {b.paths[different[0]]}, not {a.paths[different[0]]}"
+        )
     elif not np.array_equal(a.label, b.label):
         found = f"{int((a.label != b.label).sum())} of {a.n} labels differ"
     elif a.fingerprint is None or b.fingerprint is None:

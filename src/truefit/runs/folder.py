@@ -154,6 +154,12 @@ class RunFolder:
     def open(cls, path: str | Path) -> RunFolder:
         """An existing run. InputError where there is none."""
         path = Path(path)
+        if (path / "seeds.json").is_file():
+            raise InputError(
+                "this folder holds runs with several seeds, not one run",
+                where=path,
+                fix=f"name one of them, such as {path / 'seed-0'}, or use truefit.load_seeds",
+            )
         if not (path / "config.json").is_file():
             raise InputError(
                 "this is not a run folder",

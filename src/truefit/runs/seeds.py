@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from truefit.errors import InputError
 from truefit.metrics.intervals import STUDENT, WILSON, student
+from truefit.metrics.seed_variance import variance_components
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.files import read_json, write_json
 
@@ -24,7 +26,7 @@ class SeedRuns:
 
     folder: where the runs lie, each under seed-SEED, or None. evaluations: by seed. mean, sd, lowest, highest: of
     the accuracies, 0..1; sd is the sample's, with n - 1 below, None for one seed. interval: 95 %, by Student's t
-    over the seeds: where the mean accuracy of the recipe lies on these very test samples. sampling_interval: 95 %,
+    over the seeds (their variance by `metrics.seed_variance`): where the mean accuracy of the recipe lies on these very test samples. sampling_interval: 95 %,
     where these models' mean accuracy lies on other test samples: mean +- t s / sqrt(n), s over the samples' mean hits.
     """
 
@@ -59,17 +61,22 @@ class SeedRuns:
     @property
     def interval(self) -> tuple[float, float] | None:
         """Over the seeds, clipped to 0..1; None for one seed."""
-        return _clipped(student(np.array(self.accuracies)))
+        if len(self.evaluations) < 2:
+            return None
+        right = np.stack([evaluation.predicted == evaluation.label for evaluation in self.evaluations.values()])
+        between, _ = variance_components(right)
+        half = float(stdtrit(len(right) - 1, 0.975)) * math.sqrt(between)
+        return max(0.0, self.mean - half), min(1.0, self.mean + half)
 
     @property
     def sampling_interval(self) -> tuple[float, float]:
         """Over the test samples, clipped to 0..1. Wilson's where nothing varies, or for one seed."""
         every = list(self.evaluations.values())
         hits = np.mean([evaluation.predicted == evaluation.label for evaluation in every], axis=0)
-        found = _clipped(student(hits)) if len(every) > 1 else None
+        found = student(hits) if len(every) > 1 else None
         if found is None or found[0] == found[1]:
             return every[0].interval
-        return found
+        return max(0.0, found[0]), min(1.0, found[1])
 
     def __str__(self) -> str:
         """Such as `99.6 %  5 seeds: sd 0.2, 99.4 to 99.7, mean's interval [99.4, 99.7]  n = 360 (test)`."""
@@ -122,7 +129,7 @@ def is_seeds_folder(path: str | Path) -> bool:
     return (Path(path) / FILE).is_file()
 
 
-def read_seeds(path: str | Path) -> SeedRuns:
+def load_seeds(path: str | Path) -> SeedRuns:
     """Read a folder that `truefit train --seeds` wrote, from the evaluations of its runs.
 
     InputError where a run that seeds.json names is missing, damaged or not the one that it was written with.
@@ -148,7 +155,3 @@ def read_seeds(path: str | Path) -> SeedRuns:
             )
         evaluations[int(seed)] = evaluation
     return SeedRuns(folder=folder, evaluations=evaluations)
-
-
-def _clipped(interval: tuple[float, float] | None) -> tuple[float, float] | None:
-    return None if interval is None else (max(0.0, interval[0]), min(1.0, interval[1]))

@@ -1,0 +1,133 @@
+"""One recipe trained with several seeds on the same splits: what is done is kept, what is missing is trained."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from truefit.checkpoint.signals import Signals
+from truefit.errors import InputError, shorten
+from truefit.events import Note, Observer
+from truefit.fitting.fit import Fit
+from truefit.fitting.keeping import Keeping, take_up
+from truefit.runs.evaluation import Evaluation
+from truefit.runs.folder import RunFolder
+from truefit.runs.run import Run
+from truefit.runs.seeds import FILE, SeedRuns, folder_of
+
+PLOT = "seeds.svg"
+# What may differ between the seeds of one recipe: where and with what they ran stands in each run's config.json.
+FREE = {"schema", "seed", "commit", "hardware", "versions"}
+
+
+def repeat(
+    prepare: Callable[[int], Fit],
+    seeds: Sequence[int],
+    *,
+    out: Path | None,
+    overwrite: bool,
+    notify: Observer,
+) -> SeedRuns:
+    """Train with each seed, and collect the evaluations.
+
+    prepare: makes the training of a seed. out: a folder that is new, empty, or holds seeds of the very same
+    settings: those that are complete are not trained again, one that broke off is gone on with. seeds.json covers every
+    complete seed in `out`, also those not asked for now: none is left out for its figure. overwrite: train all
+    seeds that are asked for again.
+
+    Raises InputError: no seeds, one of them twice; a folder with other things in it, or with seeds of other settings.
+    """
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise InputError("these are no seeds", found=list(seeds), wanted="whole numbers from 0, each once")
+    kept = _check(prepare, seeds, out, overwrite=overwrite) if out is not None else {}
+    evaluations = dict(kept)
+    for number, seed in enumerate(seeds, start=1):
+        if seed in kept:
+            notify(Note(text=f"seed {seed}: complete already, kept"))
+            continue
+        notify(Note(text=f"seed {seed} ({number} of {len(seeds)})"))
+        fit = prepare(seed)
+        if fit.test_set is None and fit.validation_set is None:
+            raise InputError(
+                "there is nothing to measure the seeds by",
+                found="neither a test nor a validation set",
+                wanted="one of them",
+            )
+        run = fit.run() if out is None else _run_in(out / folder_of(seed), fit, overwrite=overwrite, notify=notify)
+        assert run.evaluation is not None
+        evaluations[seed] = run.evaluation
+        if out is not None:
+            # After every seed: what broke off later still says what it has.
+            SeedRuns(folder=out, evaluations=dict(sorted(evaluations.items()))).save(out)
+    result = SeedRuns(folder=out, evaluations=dict(sorted(evaluations.items())))
+    if out is not None:
+        result.save(out)
+    return result
+
+
+def _run_in(path: Path, fit: Fit, *, overwrite: bool, notify: Observer) -> Run:
+    """The seed's training, gone on with where it broke off."""
+    folder = RunFolder.create(path, overwrite=True) if overwrite else RunFolder.take(path)
+    try:
+        found = None if overwrite else take_up(folder, fit.describe(), notify)
+        with Signals().watched() as signals:
+            return fit.run(Keeping(folder=folder, signals=signals, found=found))
+    finally:
+        folder.release()
+
+
+def _check(prepare: Callable[[int], Fit], seeds: Sequence[int], out: Path, *, overwrite: bool) -> dict[int, Evaluation]:
+    """The seeds in `out` that are complete. InputError before anything is written where `out` can't be used."""
+    if not out.exists():
+        RunFolder.check_new(out)
+        return {}
+    content = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
+    present = sorted(int(name.removeprefix("seed-")) for name in content if re.fullmatch(r"seed-\d+", name))
+    foreign = [name for name in content if name not in (FILE, PLOT) and not re.fullmatch(r"seed-\d+", name)]
+    if foreign:
+        raise InputError(
+            "the output folder holds something else than seeds",
+            where=out,
+            found=shorten(foreign, 5),
+            wanted="a new or empty folder, or one that train --seeds wrote",
+            fix="name another --out",
+        )
+    found = {}
+    for seed in present:
+        folder = out / folder_of(seed)
+        again = overwrite and seed in seeds
+        RunFolder.check_new(folder, overwrite=True)
+        if again or not (folder / "config.json").is_file() or not (folder / "config.json").stat().st_size:
+            continue
+        _check_settings(RunFolder.open(folder).read_config(), prepare(seed).describe(), folder)
+        if (folder / "evaluation.json").is_file():
+            found[seed] = Evaluation.load(folder)
+    return found
+
+
+def _check_settings(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    # As JSON gives it back: tuples are lists there.
+    changed = differences(before, json.loads(json.dumps(now)))
+    if changed:
+        raise InputError(
+            "this seed was trained with other settings",
+            where=folder,
+            found=shorten(changed, 10),
+            wanted="the same settings for all seeds of a folder",
+            fix="name another --out, or say --overwrite to train these seeds again",
+        )
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two configs, such as `recipe.epochs: 3 before, 5 now`, but for what may differ."""
+    return [line for name in sorted({*before, *now} - FREE) for line in _compare(name, before.get(name), now.get(name))]
+
+
+def _compare(name: str, before: Any, now: Any) -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted({*before, *now})
+        return [line for key in keys for line in _compare(f"{name}.{key}", before.get(key), now.get(key))]
+    return [] if before == now else [f"{name}: {before!r} before, {now!r} now"]
