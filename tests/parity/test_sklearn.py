@@ -17,7 +17,7 @@ from torch.utils.data import TensorDataset
 
 from truefit import Evaluation, accuracy, evaluate, validate
 from truefit.metrics import measure_all, metric_names
-from truefit.metrics.intervals import wilson
+from truefit.metrics.intervals import proportion, wilson
 
 
 class Given(nn.Module):
@@ -149,8 +149,8 @@ def test_intervals_of_a_class_are_those_of_its_counts() -> None:
         hits, support, chosen = (
             int(x) for x in (confusion[index, index], confusion[index].sum(), confusion[:, index].sum())
         )
-        assert row["recall_interval"] == (list(wilson(hits, support)) if support else None)
-        assert row["precision_interval"] == (list(wilson(hits, chosen)) if chosen else None)
+        assert row["recall_interval"] == (list(proportion(hits, support)) if support else None)
+        assert row["precision_interval"] == (list(proportion(hits, chosen)) if chosen else None)
 
 
 # --- calibration

@@ -70,6 +70,8 @@ def _print(comparison: Comparison, stream: TextIO, *, samples: bool) -> None:
 
 
 def _print_detail(pair: Pair, stream: TextIO) -> None:
+    from truefit.comparison.compare import p_text
+
     a, b = pair.a.letter, pair.b.letter
     each = "" if pair.seeds is None else "all seeds of "
     print(
@@ -88,7 +90,7 @@ def _print_detail(pair: Pair, stream: TextIO) -> None:
         low, high = row["interval"]
         print(
             f"  class {row['class']}: {b} - {a} = {100 * row['difference']:+.1f} points of recall "
-            f"[{100 * low:.1f}, {100 * high:.1f}], p = {row['p_adjusted']:.4f} (Holm over classes), n = {row['n']:,}",
+            f"[{100 * low:.1f}, {100 * high:.1f}], {p_text(row['p_adjusted'])} (Holm over classes), n = {row['n']:,}",
             file=stream,
         )
     if not told:

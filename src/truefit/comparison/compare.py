@@ -80,7 +80,7 @@ class Pair:
         difference, (low, high) = self.difference, self.interval
         if self.better == a:
             difference, low, high = -difference, -high, -low
-        p = _p(self.p_adjusted) + (f" (Holm, {self.pairs} pairs)" if self.pairs > 1 else "")
+        p = p_text(self.p_adjusted) + (f" (Holm, {self.pairs} pairs)" if self.pairs > 1 else "")
         figures = f"{_points(difference)} points [{100 * low:.1f}, {100 * high:.1f}], {p}, n = {self.n:,}"
         if self.better is not None:
             text = f"{self.better} is better: {figures}"
@@ -195,8 +195,8 @@ def compare(a: One | Sequence[One], b: One | Sequence[One], *more: One | Sequenc
     Each side: an Evaluation, a Run, what `Trainer.fit_seeds` returns, or a path (a run folder, one of its
     evaluations/NAME, a saved Evaluation, a folder of seeds). A list of these is one side: a recipe by its seeds.
     A model a side: exact McNemar test and Agresti-Min interval of the difference. Several seeds on every side: the
-    difference of the recipes, see `truefit.comparison.seeds.compare_seeds`. More than two sides: every pair, p-values adjusted by
-    Holm.
+    difference of the recipes, see `comparison.seeds.compare_seeds`. More than two sides: every pair, p-values
+    adjusted by Holm.
 
     Raises InputError: samples that are not the same, in the same order, or are not known to be; classes in another
     order; files missing or changed; several seeds on one side and one on another.
@@ -279,7 +279,8 @@ def _points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
-def _p(p: float) -> str:
+def p_text(p: float) -> str:
+    """Such as `p = 0.031`, `p < 0.0001`."""
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}" if p < 0.01 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 

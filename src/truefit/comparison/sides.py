@@ -64,9 +64,21 @@ def make_sides(given: Sequence[One | Sequence[One]]) -> tuple[Side, ...]:
         found = [pair for item in items for pair in _evaluations(item, letter)]
         if not found:
             raise InputError(f"side {letter} is empty", wanted="a run")
+        _check_distinct(letter, [evaluation for _, evaluation in found])
         name = found[0][0] if len(items) == 1 and len(found) == 1 else ", ".join(_name(item, letter) for item in items)
         sides.append(Side(letter=letter, name=name, evaluations=tuple(evaluation for _, evaluation in found)))
     return tuple(sides)
+
+
+def _check_distinct(letter: str, evaluations: list[Evaluation]) -> None:
+    for at, one in enumerate(evaluations):
+        for other in evaluations[:at]:
+            if one is other or np.array_equal(one.probabilities, other.probabilities):
+                raise InputError(
+                    f"side {letter} holds the same model twice",
+                    found="equal predictions",
+                    wanted="runs with different seeds",
+                )
 
 
 def _name(item: object, letter: str) -> str:

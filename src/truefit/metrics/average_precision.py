@@ -21,9 +21,9 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray
 def precision_mean(own: np.ndarray, others: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, float]:
     """The mean, over the class's samples (own, ascending), of the precision among all that score at least as high.
 
-    The influences are derivatives of the mean by the weight of each sample. At most as many samples are assumed as
-    the class has: Boyd, Eng, Page (2013), "Area under the precision-recall curve: point estimates and confidence
-    intervals", section 3.
+    The influences are derivatives of the mean by the weight of each sample. Boyd, Eng, Page (2013), "Area
+    under the precision-recall curve: point estimates and confidence intervals", section 3, take a proportion of as
+    many samples as the class has; here the influences decide, but for twice as many at most.
     """
     positives, n = len(own), len(own) + len(others)
     # Counts of samples that score at least as high as each of the class's.
@@ -38,4 +38,4 @@ def precision_mean(own: np.ndarray, others: np.ndarray) -> tuple[float, np.ndarr
     lowered = np.concatenate([[0.0], np.cumsum(right / (right + wrong) ** 2)])
     of_own = (precision - value + raised[np.searchsorted(own, own, "right")]) * n / positives
     of_others = -lowered[place] * n / positives
-    return value, of_own, of_others, float(positives)
+    return value, of_own, of_others, 2.0 * positives

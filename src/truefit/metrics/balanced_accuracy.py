@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from truefit.metrics.intervals import WILSON_MEAN, mean_of_wilson
+from truefit.metrics.intervals import MOVER, mean_of_proportions
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray
     recalls, share = hits[seen] / support[seen], np.full(int(seen.sum()), 1 / seen.sum())
     return {
         "value": float(recalls.mean()),
-        "interval": list(mean_of_wilson(hits[seen], support[seen], share)),
-        "interval_method": WILSON_MEAN,
+        "interval": list(mean_of_proportions(hits[seen], support[seen], share)),
+        "interval_method": MOVER,
         "classes": int(seen.sum()),
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from truefit.metrics.intervals import STUDENT, student
+from truefit.metrics.intervals import HALL, skewed_mean
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
@@ -19,9 +19,9 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray
     scores = np.einsum("nk,nk->n", probabilities, probabilities) - 2 * own + 1
     # A sum of squares: what is below 0 is rounding.
     scores = np.maximum(scores, 0.0)
-    bounds = student(scores)
+    bounds = skewed_mean(scores)
     return {
         "value": float(scores.mean()),
         "interval": None if bounds is None else [max(0.0, bounds[0]), min(2.0, bounds[1])],
-        "interval_method": STUDENT,
+        "interval_method": HALL,
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from truefit.metrics.intervals import WILSON_EFFECTIVE, WILSON_MEAN, effective_wilson, mean_of_wilson
+from truefit.metrics.intervals import MOVER, WILSON_EFFECTIVE, effective_wilson, mean_of_proportions
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
@@ -29,7 +29,9 @@ def averages(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> 
         kept = (cases > 0) & (weights > 0)
         share = weights[kept] / weights[kept].sum() if kept.any() else None
         result[name] = None if share is None else float(share @ (hits[kept] / cases[kept]))
-        result[f"{name}_interval"] = None if share is None else list(mean_of_wilson(hits[kept], cases[kept], share))
+        result[f"{name}_interval"] = (
+            None if share is None else list(mean_of_proportions(hits[kept], cases[kept], share))
+        )
     kept = (support + chosen > 0) & (weights > 0)
     share = np.where(kept, weights, 0.0) / weights[kept].sum()
     union = np.maximum(support + chosen, 1)
@@ -40,6 +42,6 @@ def averages(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> 
     most = 1 / float((share[kept] ** 2 / np.maximum(support, chosen)[kept]).sum())
     result["f1"] = float(share @ f1)
     result["f1_interval"] = list(effective_wilson(result["f1"], moves * len(labels), most))
-    result["interval_method"] = {"precision": WILSON_MEAN, "recall": WILSON_MEAN, "f1": WILSON_EFFECTIVE}
+    result["interval_method"] = {"precision": MOVER, "recall": MOVER, "f1": WILSON_EFFECTIVE}
     result["classes"] = int(kept.sum())
     return result

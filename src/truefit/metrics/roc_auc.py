@@ -23,8 +23,9 @@ def area(own: np.ndarray, others: np.ndarray) -> tuple[float, np.ndarray, np.nda
 
     The influence of a sample is how far its own part of the comparisons lies from the mean (its "placement"): the
     variance that follows is that of DeLong, DeLong, Clarke-Pearson (1988), "Comparing the areas under two or more
-    correlated receiver operating characteristic curves", Biometrics 44. Close to an area of 1 that of Hanley and
-    McNeil (1982) belongs to as many samples as the harmonic mean of the two counts; more are never assumed.
+    correlated receiver operating characteristic curves", Biometrics 44. Close to an area of 1 the
+    variance of Hanley and McNeil (1982) is that of a proportion of as many samples as the harmonic mean of the two
+    counts; more than twice as many are never assumed, where DeLong's alone covers as little as 87 %.
     """
     positives, negatives = len(own), len(others)
     left, right = np.searchsorted(own, others, "left"), np.searchsorted(own, others, "right")
@@ -39,4 +40,4 @@ def area(own: np.ndarray, others: np.ndarray) -> tuple[float, np.ndarray, np.nda
     n = positives + negatives
     of_own = (winning - value) * n / np.sqrt(positives * max(1, positives - 1))
     of_others = (beaten - value) * n / np.sqrt(negatives * max(1, negatives - 1))
-    return value, of_own, of_others, 2 / (1 / positives + 1 / negatives)
+    return value, of_own, of_others, 4 / (1 / positives + 1 / negatives)

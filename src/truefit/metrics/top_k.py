@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from truefit.metrics.intervals import wilson
+from truefit.metrics.intervals import proportion
 
 KS = (2, 3, 5, 10)
 
@@ -20,11 +20,11 @@ def ranks(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> list[dict[str, Any]]:
-    """For k = 2, 3, 5, 10, as far as there are more classes: k, correct (count), accuracy (0..1), Wilson interval."""
+    """For k = 2, 3, 5, 10, as far as there are more classes: k, correct (count), accuracy, its interval."""
     place, n = ranks(probabilities, labels), len(labels)
     rows = []
     for k in KS:
         if k < probabilities.shape[1]:
             correct = int((place < k).sum())
-            rows.append({"k": k, "correct": correct, "accuracy": correct / n, "interval": list(wilson(correct, n))})
+            rows.append({"k": k, "correct": correct, "accuracy": correct / n, "interval": list(proportion(correct, n))})
     return rows

@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 
 from truefit.errors import InputError, shorten
 from truefit.metrics import measure_all, metric_names
-from truefit.metrics.intervals import STUDENT, WILSON, student, wilson
+from truefit.metrics.intervals import HALL, WILSON, skewed_mean, wilson
 from truefit.runs import words
 from truefit.runs.files import file_digest, read_arrays, read_json, write_arrays, write_json
 
@@ -130,12 +130,13 @@ class Evaluation:
 
     @property
     def loss_interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the loss by Student's t, in nats; None for a single sample.
+        """The 95 % interval of the loss by Hall's transformation, in nats; None for a single sample.
 
         From the stored probabilities, which end at 1e-45: beyond about 103 nats a sample's loss counts as that.
         """
         losses = -np.log(np.maximum(self.probabilities[np.arange(self.n), self.label].astype(np.float64), 1e-45))
-        return student(losses)
+        bounds = skewed_mean(losses)
+        return None if bounds is None else (max(0.0, bounds[0]), bounds[1])
 
     @property
     def negative_log_likelihood(self) -> float:
@@ -188,7 +189,7 @@ class Evaluation:
             "interval_method": WILSON,
             "loss": self.loss,
             "loss_interval": list(self.loss_interval) if self.loss_interval is not None else None,
-            "loss_interval_method": STUDENT,
+            "loss_interval_method": HALL,
             "looks": self.looks,
             "fingerprint": self.fingerprint,
             "classes": list(self.classes),

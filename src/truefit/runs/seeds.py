@@ -25,9 +25,10 @@ class SeedRuns:
     """The evaluations of one recipe, trained once with each seed on the same splits.
 
     folder: where the runs lie, each under seed-SEED, or None. evaluations: by seed. mean, sd, lowest, highest: of
-    the accuracies, 0..1; sd is the sample's, with n - 1 below, None for one seed. interval: 95 %, by Student's t
-    over the seeds (their variance by `metrics.seed_variance`): where the mean accuracy of the recipe lies on these very test samples. sampling_interval: 95 %,
-    where these models' mean accuracy lies on other test samples: mean +- t s / sqrt(n), s over the samples' mean hits.
+    the accuracies, 0..1; sd is the sample's, with n - 1 below, None for one seed. interval: 95 %, by Student's t over
+    the seeds (their variance by `metrics.seed_variance`): where the mean accuracy of the recipe lies on these very
+    test samples. sampling_interval: 95 %, where these models' mean accuracy lies on other test samples: mean +- t s /
+    sqrt(n), s over the samples' mean hits; Wilson's for one seed, or where nothing varies.
     """
 
     folder: Path | None
@@ -70,13 +71,17 @@ class SeedRuns:
 
     @property
     def sampling_interval(self) -> tuple[float, float]:
-        """Over the test samples, clipped to 0..1. Wilson's where nothing varies, or for one seed."""
+        """Over the test samples, clipped to 0..1."""
+        return self._sampling()[0]
+
+    def _sampling(self) -> tuple[tuple[float, float], str]:
+        """The interval over samples, and its method."""
         every = list(self.evaluations.values())
         hits = np.mean([evaluation.predicted == evaluation.label for evaluation in every], axis=0)
         found = student(hits) if len(every) > 1 else None
         if found is None or found[0] == found[1]:
-            return every[0].interval
-        return max(0.0, found[0]), min(1.0, found[1])
+            return every[0].interval, WILSON
+        return (max(0.0, found[0]), min(1.0, found[1])), STUDENT
 
     def __str__(self) -> str:
         """Such as `99.6 %  5 seeds: sd 0.2, 99.4 to 99.7, mean's interval [99.4, 99.7]  n = 360 (test)`."""
@@ -98,9 +103,9 @@ class SeedRuns:
         """The figures, as they stand in seeds.json."""
         rows = []
         for seed, evaluation in self.evaluations.items():
-            figures = evaluation.to_json()
-            names = ("split", "selected_on", "weights", "n", "correct", "accuracy", "interval", "loss")
-            rows.append({"seed": seed, "folder": folder_of(seed), **{name: figures[name] for name in names}})
+            names = ("split", "selected_on", "weights", "n", "correct", "accuracy", "loss")
+            figures = {name: getattr(evaluation, name) for name in names}
+            rows.append({"seed": seed, "folder": folder_of(seed), **figures, "interval": list(evaluation.interval)})
         return {
             "seeds": list(self.evaluations),
             "mean_accuracy": self.mean,
@@ -110,7 +115,7 @@ class SeedRuns:
             "interval_over_seeds": list(self.interval) if self.interval is not None else None,
             "interval_over_seeds_method": STUDENT,
             "sampling_interval": list(self.sampling_interval),
-            "sampling_interval_method": STUDENT if len(rows) > 1 else WILSON,
+            "sampling_interval_method": self._sampling()[1],
             "runs": rows,
         }
 
