@@ -19,8 +19,8 @@ from scipy.stats import binom
 
 from truefit.comparison.paired import difference_interval, mcnemar
 from truefit.comparison.seeds import compare_seeds
-from truefit.metrics import measure_all
-from truefit.metrics.intervals import wilson
+from truefit.metrics import measure_all, roc_auc
+from truefit.metrics.intervals import effective_wilson, student, wilson
 from truefit.runs.evaluation import Evaluation
 
 # Samples of each class, and how far the true class's logit stands out: from about 60 % to about 99 % right.
@@ -93,6 +93,16 @@ def flat(logits: np.ndarray, labels: np.ndarray) -> dict[str, tuple[float, list[
     for kind in ("roc_auc", "average_precision"):
         found[f"{kind} per class"] = tuple(measures[kind]["per_class"][0].values())
         found[f"{kind} macro"] = tuple(measures[kind]["macro"].values())
+    scores = np.sum((evaluation.probabilities - np.eye(logits.shape[1])[labels]) ** 2, axis=1)
+    support, hits = row["support"], round(row["recall"] * row["support"])
+    own, others = np.sort(evaluation.probabilities[labels == 0, 0]), evaluation.probabilities[labels != 0, 0]
+    area, *parts, _ = roc_auc.area(own, others)
+    found["not taken: brier_score, Student's t"] = (float(scores.mean()), student(scores))
+    found["not taken: per_class recall, Wilson"] = (row["recall"], wilson(hits, support))
+    # Where all are in order DeLong's variance is 0, and there is no interval.
+    influence = np.concatenate(parts)
+    alone = effective_wilson(area, influence, math.inf) if 0 < area < 1 else None
+    found["not taken: roc_auc per class, DeLong without a limit"] = (area, alone)
     found["top_k 2"] = (measures["top_k"][0]["accuracy"], measures["top_k"][0]["interval"])
     return found
 
@@ -118,9 +128,11 @@ def simulated_figures(count: int) -> dict[str, Any]:
                         hits[figure] += interval[0] <= truth[figure] <= interval[1]
             cell = f"support {name}, skill {skill}"
             for figure, hit in hits.items():
-                covered.setdefault(figure, {})[cell] = hit / (count - undefined[figure])
-            print(cell, {figure: cells[cell] for figure, cells in covered.items()}, flush=True)
-    lowest = min((value, figure, cell) for figure, cells in covered.items() for cell, value in cells.items())
+                if undefined[figure] < count:
+                    covered.setdefault(figure, {})[cell] = hit / (count - undefined[figure])
+            print(cell, {figure: cells[cell] for figure, cells in covered.items() if cell in cells}, flush=True)
+    taken = {figure: cells for figure, cells in covered.items() if not figure.startswith("not taken")}
+    lowest = min((value, figure, cell) for figure, cells in taken.items() for cell, value in cells.items())
     means = {figure: float(np.mean(list(cells.values()))) for figure, cells in covered.items()}
     return {"coverage": covered, "mean": means, "lowest": lowest[0], "lowest_of": f"{lowest[1]}, {lowest[2]}"}
 

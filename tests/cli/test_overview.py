@@ -57,6 +57,7 @@ FLAGS = {
     "train": FLAT,
     "evaluate": ["--split", "--name", "--model", "--device", "--skip-unreadable", "--json", "--quiet"],
     "predict": ["--model", "--device", "--json"],
+    "compare": ["--against", "--list", "--json"],
 }
 
 

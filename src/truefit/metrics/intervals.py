@@ -91,7 +91,7 @@ def skewed_mean(values: np.ndarray, confidence: float = 0.95) -> Interval | None
     """The interval of the mean of values (n,) whose distribution is skewed, such as losses. None for fewer than 2.
 
     Source: Hall (1992), "On the removal of skewness by transformation", JRSS B 54, the cubic transformation g and its
-    inverse. It was taken for its coverage, over Student's t and the bootstrap-t: benchmarks/results/intervals.json.
+    inverse. It was taken for its coverage, over Student's t: benchmarks/results/intervals.json.
     """
     n, mean, sd = len(values), float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
     if n < 2:
