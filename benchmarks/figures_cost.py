@@ -57,7 +57,7 @@ def main() -> None:
     save(
         "figures_cost",
         f"all figures of truefit.metrics from random predictions in float32, {ROUNDS} rounds a process, median of "
-        "CPU seconds on one thread; peak_above_predictions_mib: most memory allocated at once, the float64 copy included",
+        "CPU seconds on one thread; peak_above_predictions_mib: most memory allocated at once, float64 copy included",
         {"sizes": found},
     )
 
