@@ -71,6 +71,7 @@ def test_same_call_again_trains_only_what_is_missing(tmp_path):
     assert [note for note in notes if note] == [
         "seed 0: complete already, kept",
         "seed 1 (2 of 3)",
+        f"no checkpoint in {tmp_path / 'seed-1'}: beginning at the start",
         "seed 2 (3 of 3)",
     ]
     # No seed is left out for its figure.

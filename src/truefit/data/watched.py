@@ -44,10 +44,10 @@ class Watched:
         """As those of the batches."""
         return self.batches.damaged(epoch, step)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The batches, one after the other."""
         self.digest = hashlib.blake2b(digest_size=32)
-        for batch in self.batches.epoch(epoch):
+        for batch in self.batches.epoch(epoch, first):
             images = batch.images.reshape(len(batch), -1)
             # Rounded up: never more values than said.
             few = images[:, :: max(1, -(-images.shape[1] // VALUES))].float().cpu().contiguous()
