@@ -257,12 +257,10 @@ def test_next_run_is_the_first_free_number(tmp_path):
 
 
 def test_looks_count_only_the_split_that_is_asked_for(run):
-    values, labels = logits()
-    folder = RunFolder.open(run)
-    before = folder.looks("validation")
-    folder.add_evaluation("x", Evaluation.from_logits(values, labels, classes=("a", "b", "c"), split="test", looks=5))
-    assert folder.looks("test") == 5
-    assert folder.looks("validation") == before == 3
+    ledger = RunFolder.open(run).ledger
+    before = ledger.looks("validation")
+    assert ledger.look("test", by="evaluate", times=4) == ledger.looks("test") == 4
+    assert ledger.looks("validation") == before == 3
 
 
 def test_nothing_is_left_beside_the_files_of_a_run(run):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from truefit.classifier import ConvolutionalNeuralNet as ConvolutionalNeuralNet
     from truefit.comparison.compare import Comparison as Comparison
     from truefit.comparison.compare import compare as compare
+    from truefit.crossval import cross_validate as cross_validate
     from truefit.data.imageset import Data as Data
     from truefit.data.imageset import ImageSet as ImageSet
     from truefit.data.lookup import load_data as load_data
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
     from truefit.functions import accuracy as accuracy
     from truefit.functions import train as train
     from truefit.functions import validate as validate
+    from truefit.learning import learning_curve as learning_curve
+    from truefit.loading import calibrate as calibrate
     from truefit.loading import load as load
     from truefit.measure import evaluate as evaluate
     from truefit.models.convnet import ConvNet as ConvNet
     from truefit.plots import plot as plot
+    from truefit.plots import plot_learning_curve as plot_learning_curve
     from truefit.predictor import Predictor as Predictor
     from truefit.recipes.lookup import find_recipe as find_recipe
     from truefit.recipes.recipe import Recipe as Recipe
@@ -56,12 +60,16 @@ _WHERE = {
     "TruefitWarning": "errors",
     "accuracy": "functions",
     "compare": "comparison.compare",
+    "calibrate": "loading",
+    "cross_validate": "crossval",
     "evaluate": "measure",
     "find_recipe": "recipes.lookup",
+    "learning_curve": "learning",
     "load": "loading",
     "load_data": "data.lookup",
     "load_seeds": "runs.seeds",
     "plot": "plots",
+    "plot_learning_curve": "plots",
     "train": "functions",
     "validate": "functions",
 }

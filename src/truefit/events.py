@@ -94,9 +94,10 @@ class EpochFinished:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Note:
-    """Something the user should know, in a sentence."""
+    """Something the user should know, in a sentence. `warning`: it puts a figure in doubt."""
 
     text: str
+    warning: bool = False
 
 
 Event: TypeAlias = FitStarted | PassStarted | StepFinished | Progress | PassFinished | EpochFinished | Note

@@ -1,22 +1,25 @@
-"""A run read back from its folder, and measured once more."""
+"""A run read back from its folder, measured once more, or calibrated."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
-from truefit.config import from_plain
+from truefit.calibrating import Calibration, calibrate_predictor
+from truefit.config import from_plain, to_plain
 from truefit.data.imageset import ImageSet
 from truefit.data.lookup import load_data, load_images
 from truefit.errors import InputError
 from truefit.events import Observer, nobody
-from truefit.measure import evaluate_predictor
+from truefit.measure import evaluate_and_note
 from truefit.models.lookup import build_model
 from truefit.precision import Settings, find_device
-from truefit.predictor import Predictor, PredictorConfig
+from truefit.predictor import Predictor, PredictorConfig, golden_confidence
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.folder import RunFolder
 from truefit.runs.run import Run
@@ -47,7 +50,9 @@ def _load(folder: RunFolder, network: nn.Module | None, device: str | None) -> R
     settings = from_plain(Settings, config["settings"], where="config.json: settings")
     settings = replace(settings, device=str(find_device(device)))
     predictor_config = from_plain(PredictorConfig, description["predictor"], where="model.json: predictor")
-    said = {**config["predictor"], "classes": description["predictor"]["classes"]}
+    # What calibration adds stands in model.json alone.
+    added = {name: description["predictor"][name] for name in ("classes", "temperature", "sure")}
+    said = {**config["predictor"], **added}
     if said != description["predictor"] or config["predictor"]["classes"] not in ([], said["classes"]):
         raise InputError(
             "model.json was changed", where=folder.path, found=description["predictor"], wanted=config["predictor"]
@@ -77,8 +82,9 @@ def _load(folder: RunFolder, network: nn.Module | None, device: str | None) -> R
         weights=str(description["weights"]),
         selected_on=description["selected_on"],
         own_splits={about["fingerprint"]: name for name, about in splits.items() if "fingerprint" in about},
+        ledger=folder.ledger,
     )
-    _try_golden_batch(predictor, golden, folder)
+    _try_golden_batch(predictor, golden, description["golden_confidence"], folder)
     return Run(
         folder=folder.path,
         config=config,
@@ -87,16 +93,22 @@ def _load(folder: RunFolder, network: nn.Module | None, device: str | None) -> R
         predictor=predictor,
         weights=str(description["weights"]),
         selected_on=description["selected_on"],
+        ledger=predictor.ledger,
     )
 
 
-def _try_golden_batch(predictor: Predictor, golden: dict[str, Tensor], folder: RunFolder) -> None:
-    difference = float((predictor.logits(golden["images"]) - golden["logits"]).abs().max())
-    if not difference <= GOLDEN_TOLERANCE:
+def _try_golden_batch(
+    predictor: Predictor, golden: dict[str, Tensor], confidence: list[float], folder: RunFolder
+) -> None:
+    logits = predictor.logits(golden["images"])
+    difference = float((logits * predictor.config.temperature - golden["logits"]).abs().max())
+    # The stored logits are at temperature 1; that the temperature is the right one shows in the confidence.
+    doubt = float((logits.softmax(dim=1).amax(dim=1) - torch.tensor(confidence)).abs().max())
+    if not (difference <= GOLDEN_TOLERANCE and doubt <= GOLDEN_TOLERANCE):
         raise InputError(
             "the model does not give the outputs that were stored with it",
             where=folder.path,
-            found=f"logits of the golden batch differ by up to {difference:.3g}",
+            found=f"logits of the golden batch differ by up to {difference:.3g}, confidences by {doubt:.3g}",
             wanted=f"at most {GOLDEN_TOLERANCE}",
             fix="supply the very network that was trained",
         )
@@ -124,26 +136,57 @@ def evaluate_run(
     folder = RunFolder(run.folder)
     if name is not None and (name in ("", ".", "..") or Path(name).name != name):
         raise InputError("--name must be a plain name", found=name, wanted="a name without slashes")
-    images = _own_images(run, split) if data is None else _other_images(run, data, split, skip_unreadable)
-    own = predictor.own_splits.get(images.fingerprint())
-    looks = 1
-    if own is not None:
-        looks += max(folder.looks(own), len(run.history) if own == run.selected_on else 0)
-    evaluation = evaluate_predictor(
-        predictor,
-        images,
-        split=own or images.split,
-        # Of other data, a split that happens to have the same name has chosen nothing.
-        selected_on=run.selected_on if own is not None else None,
-        weights=run.weights,
-        looks=looks,
-        observe=observe,
-    )
+    images = own_images(run, split) if data is None else _other_images(run, data, split, skip_unreadable)
+    evaluation = evaluate_and_note(predictor, images, split=images.split, observe=observe)
     default = evaluation.split if data is None else f"{Path(data).resolve().name}-{images.split}"
     return evaluation, folder.add_evaluation(name or default, evaluation)
 
 
-def _own_images(run: Run, split: str | None) -> ImageSet:
+def calibrate(
+    run: Run, *, select_on: Literal["validation", "test"] = "validation", observe: Observer = nobody
+) -> tuple[Run, Calibration]:
+    """Fit a temperature, and thresholds for `predict(..., sure=0.95)`, on the run's own validation split.
+
+    No predicted class changes. The run's model.json is replaced in one move; its evaluation stays what it was, of
+    the network at its earlier temperature: `truefit evaluate` gives the new figures. select_on: "test" fits them on
+    the test split, and every figure of the run on test is from then on labelled "selected on test".
+
+    Returns the run as it is now, and what was found. Raises InputError where the run has no such split, no folder,
+    or data that can't be found again (use `Trainer(calibrate=True)` then).
+    """
+    predictor = run.predictor
+    if run.folder is None or not isinstance(predictor, Predictor):
+        raise InputError("this run has no folder", fix="use Trainer(calibrate=True)")
+    if select_on not in ("validation", "test"):
+        raise InputError("select_on is unknown", found=select_on, wanted="validation or test")
+    images = own_images(run, select_on)
+    found = calibrate_predictor(predictor, images, split=select_on, observe=observe)
+    chosen_by = set(run.selected_on.split(" and ") if run.selected_on is not None else ()) | {select_on}
+    selected_on = " and ".join(sorted(chosen_by, reverse=True))
+    calibrated = Predictor(
+        predictor.network,
+        found.applied(predictor.config),
+        predictor.settings,
+        weights=predictor.weights,
+        selected_on=selected_on,
+        own_splits=predictor.own_splits,
+        ledger=predictor.ledger,
+    )
+    folder = RunFolder(run.folder)
+    _, _, golden = folder.read_model()
+    folder.rewrite_model(
+        {
+            "predictor": to_plain(calibrated.config),
+            "selected_on": selected_on,
+            "calibration": to_plain(found),
+            "golden_confidence": golden_confidence(calibrated, golden["images"]),
+        }
+    )
+    return replace(run, predictor=calibrated, selected_on=selected_on), found
+
+
+def own_images(run: Run, split: str | None) -> ImageSet:
+    """A split of the run's own data, which must be what it was; None: test, else validation, else train."""
     about = run.config["data"]
     if "options" not in about:
         raise InputError(
@@ -154,8 +197,8 @@ def _own_images(run: Run, split: str | None) -> ImageSet:
     data = load_data(about["spec"], **about["options"])
     splits = {part.split: part for part in data.splits}
     wanted = split or next((name for name in ("test", "validation") if name in splits), "train")
-    if wanted not in splits:
-        raise InputError(f"this run has no {wanted} split", where=about["spec"], found=", ".join(splits))
+    if wanted not in splits or wanted not in about["splits"]:
+        raise InputError(f"this run has no {wanted} split", where=about["spec"], found=", ".join(about["splits"]))
     before, now = about["splits"][wanted]["fingerprint"], splits[wanted].fingerprint()
     if before != now:
         raise InputError(

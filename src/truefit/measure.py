@@ -33,13 +33,17 @@ def measure(
     selected_on: str | None = None,
     weights: str = "as given",
     averaging: str = "none",
+    temperature: float = 1.0,
     looks: int = 1,
     epoch: int = 0,
     precision: Precision | None = None,
     paths: tuple[str, ...] | None = None,
     observe: Observer = nobody,
 ) -> Evaluation:
-    """One pass, and the evaluation that follows from its outputs. `classes`: None names them 0, 1, 2..."""
+    """One pass, and the evaluation that follows from its outputs. `classes`: None names them 0, 1, 2...
+
+    module gives logits at temperature 1; `temperature` is what they are then divided by.
+    """
     task = SingleLabel(len(classes) if classes is not None else None)
     result = loop.evaluate(
         module,
@@ -62,6 +66,7 @@ def measure(
         averaging=averaging,
         looks=looks,
         paths=paths,
+        temperature=temperature,
     )
 
 
@@ -78,25 +83,19 @@ def evaluate_predictor(
 ) -> Evaluation:
     """Measure a predictor with the settings that it was made with."""
     settings = predictor.settings
-    batches = make_batches(
-        dataset,
-        batch_size=settings.evaluation_batch_size,
-        device=device_of(predictor.network),
-        role=f"{split} set",
-        pipeline=predictor.config.pipeline,
-        workers=settings.workers,
-    )
+    batches = batches_for(predictor, dataset, split)
     watched = None if isinstance(dataset, ImageSet) else Watched(batches)
     # The number of threads decides the last bits of a sum.
     with threads(settings.threads):
         evaluation = measure(
-            predictor.module,
+            predictor.uncalibrated,
             watched or batches,
             classes=predictor.config.classes or None,
             split=split,
             selected_on=selected_on,
             weights=weights,
             averaging=predictor.config.averaging,
+            temperature=predictor.config.temperature,
             looks=looks,
             epoch=epoch,
             precision=predictor.precision,
@@ -105,6 +104,18 @@ def evaluate_predictor(
         )
     seen = dataset.fingerprint() if isinstance(dataset, ImageSet) else watched.fingerprint() if watched else None
     return replace(evaluation, fingerprint=seen)
+
+
+def batches_for(predictor: Predictor, dataset: Dataset[Any] | ImageSet, split: str) -> Batches:
+    """A data set in its order, prepared as the predictor wants it."""
+    return make_batches(
+        dataset,
+        batch_size=predictor.settings.evaluation_batch_size,
+        device=device_of(predictor.network),
+        role=f"{split} set",
+        pipeline=predictor.config.pipeline,
+        workers=predictor.settings.workers,
+    )
 
 
 def evaluate(
@@ -120,7 +131,8 @@ def evaluate(
 
     The network is taken as it is, where it is, and gets the images as the data set gives them (those of an
     ImageSet scaled to 0..1); it must give logits (N, K). A network that was trained on prepared images belongs in
-    its `Predictor` (`run.predictor`), which prepares them in the same way. split: how the data set is called in the
+    its `Predictor` (`run.predictor`), which prepares them in the same way, and whose run's ledger counts the look
+    where the images are a split of that run. split: how the data set is called in the
     result; None takes an ImageSet's own name, and "data" for others. batch_size: None chooses one.
 
     Raises InputError: empty data set, labels outside the outputs, outputs that are not finite.
@@ -128,16 +140,7 @@ def evaluate(
     if split is None:
         split = dataset.split if isinstance(dataset, ImageSet) else "data"
     if isinstance(network, Predictor):
-        own = network.own_splits.get(dataset.fingerprint()) if isinstance(dataset, ImageSet) else None
-        return evaluate_predictor(
-            network,
-            dataset,
-            split=own or split,
-            # Of other data, a split that happens to have the same name has chosen nothing.
-            selected_on=network.selected_on if own is not None else None,
-            weights=network.weights,
-            observe=observe,
-        )
+        return evaluate_and_note(network, dataset, split=split, observe=observe)
     require(batch_size is None or batch_size >= 1, "batch_size", batch_size, "at least 1")
     settings: Settings = resolve(
         device=str(device_of(network)),
@@ -151,6 +154,28 @@ def evaluate(
     names = class_names(dataset)
     config = PredictorConfig(classes=names or (), images="files" if images else "tensors")
     return evaluate_predictor(Predictor(network, config, settings), dataset, split=split, observe=observe)
+
+
+def evaluate_and_note(
+    predictor: Predictor, dataset: Dataset[Any] | ImageSet, *, split: str, observe: Observer = nobody
+) -> Evaluation:
+    """Measure a predictor; where the images are a split of its run, by whatever way they were found, name that split
+    and the selection on it, and count the look."""
+    fingerprint = dataset.fingerprint() if isinstance(dataset, ImageSet) else None
+    own = predictor.own_splits.get(fingerprint) if fingerprint is not None else None
+    evaluation = evaluate_predictor(
+        predictor,
+        dataset,
+        split=own or split,
+        # Of other data, a split that happens to have the same name has chosen nothing.
+        selected_on=predictor.selected_on if own is not None else None,
+        weights=predictor.weights,
+        observe=observe,
+    )
+    if own is None:
+        return evaluation
+    looks = predictor.ledger.look(own, by="evaluate", n=evaluation.n, fingerprint=fingerprint)
+    return replace(evaluation, looks=looks)
 
 
 def class_names(dataset: Any) -> tuple[str, ...] | None:

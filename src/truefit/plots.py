@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from truefit.errors import InputError
+from truefit.metrics.power_law import PowerLaw
 from truefit.report.charts import find_chart
 from truefit.report.charts.curves import of_log
 from truefit.report.figure import draw
@@ -85,4 +86,28 @@ def _of_seeds(seeds: SeedRuns, kind: str) -> Figure:
     axes.set_ylabel(f"accuracy, {where}, n = {every[0].n:,}")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
+    return figure
+
+
+def plot_learning_curve(curve: Mapping[str, Any]) -> Figure:
+    """Accuracy over training images, with the fitted curve up to twice as many.
+
+    curve: what `truefit.learning_curve` returns, or learning_curve.json holds. Returns a matplotlib figure.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.4), layout="constrained")
+    axes = figure.subplots()
+    points, law = curve["points"], PowerLaw(**curve["curve"])
+    n, accuracy = [point["n"] for point in points], [point["accuracy"] for point in points]
+    below = [point["accuracy"] - point["interval"][0] for point in points]
+    above = [point["interval"][1] - point["accuracy"] for point in points]
+    label = f"{curve['split']}, {curve['label']}, n = {curve['n']:,}; 95 % of bootstrap draws"
+    axes.errorbar(n, accuracy, yerr=[below, above], fmt="o", capsize=3, label=label)
+    steps = [n[0] * (2 * n[-1] / n[0]) ** (step / 60) for step in range(61)]
+    fitted = "fitted power law" if curve["trustworthy"] else "fitted power law (not to be trusted)"
+    axes.plot(steps, [1 - law.error(step) for step in steps], "-" if curve["trustworthy"] else ":", label=fitted)
+    axes.set(xscale="log", xlabel="training images", ylabel="accuracy")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
     return figure

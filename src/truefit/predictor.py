@@ -16,7 +16,11 @@ from truefit import loop, rng
 from truefit.data.augment import Pipeline
 from truefit.data.images import UnreadableImage, fit_image, read_image
 from truefit.errors import InputError
+from truefit.metrics.selective import Guarantee, find_guarantee
 from truefit.precision import Precision, Settings, device_of, threads
+from truefit.runs.ledger import Ledger
+
+NOT_SURE = "not sure"
 
 Images = (
     str | Path | Image.Image | np.ndarray | Tensor | Sequence[str | Path | Image.Image] | Sequence[np.ndarray | Tensor]
@@ -32,7 +36,8 @@ class PredictorConfig:
     image_size: side in pixels. resize: "crop" fits the shorter side and cuts the centre, "stretch" fits both.
     crop: the centre part that the network sees, as a fraction of the side (above 0, at most 1).
     mean, std: of each channel, in units of 0..1. averaging: "flip" averages the logits of an image and its
-    mirror image. temperature: divides the logits.
+    mirror image. temperature: divides the logits. sure: from which probability on a prediction counts as sure, for
+    some wanted accuracies (see `truefit.calibrating`).
     """
 
     classes: tuple[str, ...]
@@ -44,6 +49,7 @@ class PredictorConfig:
     std: tuple[float, ...] = ()
     averaging: Literal["none", "flip"] = "none"
     temperature: float = 1.0
+    sure: tuple[Guarantee, ...] = ()
 
     @property
     def pipeline(self) -> Pipeline:
@@ -53,26 +59,38 @@ class PredictorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """One image's result. `predicted`: class name. `probability` (0..1) of that class. `path` where known."""
+    """One image's result. `predicted`: class name. `probability` (0..1) of that class. `path` where known.
+
+    sure: whether the probability reaches the threshold, where one was asked for (`predict(images, sure=0.95)`).
+    answer: the class name, or "not sure" below the threshold.
+    """
 
     predicted: str
     index: int
     probability: float
     probabilities: dict[str, float]
     path: str | None = None
+    sure: bool | None = None
+
+    @property
+    def answer(self) -> str:
+        return NOT_SURE if self.sure is False else self.predicted
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions(Sequence[Prediction]):
-    """Results in the order of the images. probabilities: (n, K) float32.
+    """Results in the order of the images. probabilities: (n, K) float32. best: index of the class, (n,) int64.
 
+    guarantee: the threshold that was asked for, and what it promises; None where none was.
     unreadable: file -> reason, for files that could not be read; they have no row.
     """
 
     classes: tuple[str, ...]
     probabilities: np.ndarray
+    best: np.ndarray
     paths: tuple[str | None, ...]
     unreadable: dict[str, str]
+    guarantee: Guarantee | None = None
 
     def __len__(self) -> int:
         return len(self.probabilities)
@@ -81,13 +99,14 @@ class Predictions(Sequence[Prediction]):
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
         probabilities = self.probabilities[row]
-        best = int(probabilities.argmax())
+        best = int(self.best[row])
         return Prediction(
             predicted=self.classes[best],
             index=best,
             probability=float(probabilities[best]),
             probabilities=dict(zip(self.classes, map(float, probabilities), strict=True)),
             path=self.paths[row],
+            sure=None if self.guarantee is None else self.guarantee.holds(float(probabilities[best])),
         )
 
     def __iter__(self) -> Iterator[Prediction]:
@@ -112,7 +131,7 @@ class Predictor:
     """A network with all that belongs to its use: preparation, averaging, temperature, classes.
 
     weights: which these are, in words. selected_on: the split that chose them. own_splits: fingerprint -> name of
-    the splits that it was trained and chosen on.
+    the splits that it was trained and chosen on. ledger: where looks at these are counted.
     """
 
     def __init__(
@@ -124,10 +143,13 @@ class Predictor:
         weights: str = "as given",
         selected_on: str | None = None,
         own_splits: dict[str, str] | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.network, self.config, self.settings = network, config, settings
         self.weights, self.selected_on, self.own_splits = weights, selected_on, own_splits or {}
+        self.ledger = ledger if ledger is not None else Ledger()
         self.module = Averaging(network, config.averaging, config.temperature)
+        self.uncalibrated = Averaging(network, config.averaging, 1.0)
 
     @property
     def precision(self) -> Precision:
@@ -135,7 +157,13 @@ class Predictor:
         return Precision(self.settings.precision, torch.device(self.settings.device))
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits (N, K) float32 on the CPU, for uint8 or float images (N, C, H, W); eval mode, no gradients."""
+        """Logits (N, K) float32 on the CPU, for uint8 or float images (N, C, H, W); eval mode, no gradients.
+
+        They are divided by the temperature.
+        """
+        return self._logits(self.module, images)
+
+    def _logits(self, module: nn.Module, images: Tensor) -> Tensor:
         device = device_of(self.network)
         size = self.settings.evaluation_batch_size
         found = []
@@ -148,17 +176,21 @@ class Predictor:
         ):
             for part in torch.split(images, size):
                 prepared = self.config.pipeline(part.to(device).permute(0, 2, 3, 1), None, None)
-                found.append(self.module(prepared).float().cpu())
+                found.append(module(prepared).float().cpu())
         return torch.cat(found)
 
-    def predict(self, images: Images) -> Predictions:
+    def predict(self, images: Images, *, sure: float | None = None) -> Predictions:
         """Class probabilities for one image or many.
+
+        sure: a wanted accuracy (0..1): each `Prediction.answer` is then "not sure" below the threshold that reaches
+        it, which calibration stored in the model.
 
         images: a path, PIL image, array or tensor, or a list of them. Arrays are uint8 (H, W, 3) or
         (N, H, W, 3). Tensors are (3, H, W) or (N, 3, H, W): uint8, or float in 0..1 (for a network trained on
         a data set of tensors: as that data set gives them).
         Unreadable files are listed in the result. Raises InputError for anything else.
         """
+        guarantee = None if sure is None else find_guarantee(self.config.sure, sure)
         prepared: list[Tensor] = []
         paths: list[str | None] = []
         unreadable: dict[str, str] = {}
@@ -171,7 +203,7 @@ class Predictor:
                 if path is None:
                     raise InputError("an image can't be read", found=error) from error
                 unreadable[path] = str(error)
-        probabilities = np.zeros((0, len(self.config.classes)), np.float32)
+        probabilities, best = np.zeros((0, len(self.config.classes)), np.float32), np.zeros(0, np.int64)
         if len({image.shape for image in prepared}) > 1:
             raise InputError(
                 "images differ in shape",
@@ -179,9 +211,17 @@ class Predictor:
                 wanted="one shape",
             )
         if prepared:
-            probabilities = self.logits(torch.stack(prepared)).softmax(dim=1).numpy()
+            logits = self._logits(self.uncalibrated, torch.stack(prepared))
+            # The class is that of the logits as they are: no temperature can change it.
+            best = logits.numpy().argmax(axis=1)
+            probabilities = (logits.double() / self.config.temperature).softmax(dim=1).float().numpy()
         return Predictions(
-            classes=self.config.classes, probabilities=probabilities, paths=tuple(paths), unreadable=unreadable
+            classes=self.config.classes,
+            probabilities=probabilities,
+            best=best,
+            paths=tuple(paths),
+            unreadable=unreadable,
+            guarantee=guarantee,
         )
 
     def _prepared(self, image: Any) -> Tensor:
@@ -207,6 +247,12 @@ class Predictor:
             )
         pixels = fit_image(read_image(image), config.image_size, config.resize)
         return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+
+
+def golden_confidence(predictor: Predictor, images: Tensor) -> list[float]:
+    """The highest probability of each image, at the predictor's temperature."""
+    found: list[float] = predictor.logits(images).softmax(dim=1).amax(dim=1).tolist()
+    return found
 
 
 def _pixels(image: Tensor) -> np.ndarray:

@@ -84,7 +84,7 @@ class Lines:
             case PassStarted() if event.split == "train" and self.epochs:
                 self.say(f"Epoch {event.epoch + 1}/{self.epochs}")
             case Note():
-                self.say(event.text)
+                self.say(f"warning: {event.text}" if event.warning else event.text)
             case EpochFinished():
                 self.say("  " + epoch_line(event.record))
             case _:
@@ -104,4 +104,5 @@ def epoch_line(record: dict[str, Any]) -> str:
         ("validation_accuracy", ".3f"),
     ]
     found = [(name, record.get(name), form) for name, form in figures]
-    return ", ".join(f"{name}: {value:{form}}" for name, value, form in found if value is not None)
+    line = ", ".join(f"{name}: {value:{form}}" for name, value, form in found if value is not None)
+    return line + (" (selected on test)" if record.get("validation_split") == "test" else "")

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from torch.utils.data import Dataset
@@ -47,8 +47,9 @@ class Trainer:
     or the name of one. epochs: instead of the recipe's. seed: decides initial weights (of a named model), order and
     augmentation. device: "cpu", "cuda", "cuda:1", "mps", or None for the best. workers: processes that
     fetch samples which are not in memory. measure_training: measure accuracy on the training set after each
-    epoch. weights_from: the folder of a run whose weights are started from. observers: told every event
-    (see truefit.events).
+    epoch. weights_from: the folder of a run whose weights are started from. calibrate: after training fit a
+    temperature on validation, and thresholds for `predict(..., sure=0.95)`; no predicted class changes. observers: told
+    every event (see truefit.events); without any, what puts a figure in doubt is a TruefitWarning.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Trainer:
         workers: int = 0,
         measure_training: bool = False,
         weights_from: str | Path | None = None,
+        calibrate: bool = False,
         observers: Sequence[Observer] = (),
     ) -> None:
         if isinstance(model, str):
@@ -73,7 +75,7 @@ class Trainer:
         require(isinstance(workers, int) and workers >= 0, "workers", workers, "at least 0")
         require(isinstance(seed, int) and 0 <= seed < 2**63, "seed", seed, "from 0 to below 2^63")
         self.seed, self.device, self.workers = seed, device, workers
-        self.measure_training = measure_training
+        self.measure_training, self.calibrate = measure_training, calibrate
         self.weights_from = weights_from
         self.observers = list(observers)
         self.predictor: Predictor | None = None
@@ -87,6 +89,7 @@ class Trainer:
         out: str | Path | None = None,
         overwrite: bool = False,
         report: bool = True,
+        select_on: Literal["validation", "test"] = "validation",
         resume: bool = False,
         checkpoint_every: str = "60s",
         requeue: bool = False,
@@ -94,9 +97,11 @@ class Trainer:
         """Train, choose the best epoch on validation, and evaluate once on test (without one: on validation).
 
         training_set: a data set of (image tensor, label); or a name or folder ("digits", "path/to/images"),
-        which brings its own validation and test split. Nothing is ever chosen on the test set. With no validation
-        set the last weights are kept. out: a new or empty folder for the run; None writes nothing.
-        report: write report.html into it.
+        which brings its own validation and test split. With no validation set the last weights are kept. out: a new
+        or empty folder for the run; None writes nothing. select_on: "test" lets the test set choose, in the place of
+        validation, and every figure is then labelled "selected on test"; otherwise a validation set that shares
+        samples with the test set is an error (how they are found: `data.overlap.shared`). Training samples that are
+        in test too are counted, and warned about. report: write report.html into out.
 
         overwrite: a run in `out` may be replaced. resume: a run in `out` with the same settings is gone on with,
         from its newest intact checkpoint; where there is none, training begins at the start, so that one call
@@ -118,7 +123,7 @@ class Trainer:
                 found="resume and overwrite" if overwrite else "resume without out",
             )
         before = settings_of(RunFolder(Path(out)), self.device, self.workers) if resume and out else None
-        fit = self._prepare(training_set, validation_set, test_set, before)
+        fit = self._prepare(training_set, validation_set, test_set, before, select_on)
         if out is None:
             run = fit.run()
             self.predictor = fit.predictor()
@@ -193,6 +198,7 @@ class Trainer:
         validation_set: AnySet | None,
         test_set: AnySet | None,
         settings: Settings | None = None,
+        select_on: Literal["validation", "test"] = "validation",
     ) -> Fit:
         """Everything resolved and checked; nothing written yet."""
         if isinstance(training_set, str | Path | Data) and (validation_set is not None or test_set is not None):
@@ -218,6 +224,8 @@ class Trainer:
             notify=self.notify,
             settings=settings,
             begun_with=None if self.weights_from is None else weights_of(self.weights_from),
+            select_on=select_on,
+            calibrate=self.calibrate,
         )
         return Fit(plan, training_set, validation_set, test_set, data)
 
@@ -237,7 +245,9 @@ class Trainer:
         return evaluate(self.predictor, dataset, split=split, observe=self.notify)
 
     def notify(self, event: Event) -> None:
-        """Tell every observer."""
+        """Tell every observer; where there is none, warn of what puts a figure in doubt."""
+        if not self.observers and isinstance(event, Note) and event.warning:
+            warn(event.text)
         for observer in self.observers:
             observer(event)
 

@@ -18,12 +18,14 @@ from truefit.data.lookup import list_images, load_data, load_images
 from truefit.errors import InputError
 
 
-def fill(folder: Path, classes: Sequence[str] = ("cat", "dog"), n: int = 10, size: tuple[int, int] = (8, 8)) -> Path:
+def fill(
+    folder: Path, classes: Sequence[str] = ("cat", "dog"), n: int = 10, size: tuple[int, int] = (8, 8), blue: int = 7
+) -> Path:
     """n PNG files for each class; the red channel tells the class, the green one the number."""
     for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(n):
-            Image.new("RGB", size, (label * 50, number, 7)).save(folder / name / f"{number:03}.png")
+            Image.new("RGB", size, (label * 50, number, blue)).save(folder / name / f"{number:03}.png")
     return folder
 
 
@@ -65,7 +67,7 @@ def test_splits_depend_on_the_split_seed_and_not_on_the_place(tmp_path: Path) ->
 
 def test_train_and_test_draw_validation_from_train(tmp_path: Path) -> None:
     fill(tmp_path / "train", n=20)
-    fill(tmp_path / "test", n=5)
+    fill(tmp_path / "test", n=5, size=(8, 8), blue=9)
     data = load_data(tmp_path)
     assert [(part.split, len(part)) for part in data.splits] == [
         ("train", 36),

@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": "tell whether one run is better than another, on the same samples",
     "predict": "classify images with a run",
     "report": "a run as one page, a model card or plots; several runs side by side",
+    "calibrate": "make a run's confidence believable, and fix thresholds for predict --sure",
     "cache": "list or remove decoded images that are kept on disk",
 }
 

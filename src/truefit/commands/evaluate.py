@@ -40,7 +40,15 @@ def main(arguments: Sequence[str]) -> int:
     """Parse, measure, report."""
     command = parse(EvaluateCommand, "evaluate", arguments)
 
-    from truefit.commands.output import figure_line, figures, further_line, human_stream, print_json
+    from truefit.commands.output import (
+        all_looks,
+        figure_line,
+        figures,
+        further_line,
+        human_stream,
+        looks_line,
+        print_json,
+    )
     from truefit.commands.supplied import supplied_network
     from truefit.events import nobody
     from truefit.loading import evaluate_run, load
@@ -63,7 +71,14 @@ def main(arguments: Sequence[str]) -> int:
         stream = human_stream(command.json)
         print(figure_line(evaluation), file=stream)
         print(f"  {further_line(evaluation)}", file=stream)
-        print(f"  looks at {evaluation.split} so far: {evaluation.looks}; written to {place}", file=stream)
+        print(f"  {looks_line(evaluation, run.config)}; written to {place}", file=stream)
     if command.json:
-        print_json({"run": str(command.run), "folder": str(place), "evaluation": figures(evaluation)})
+        print_json(
+            {
+                "run": str(command.run),
+                "folder": str(place),
+                "evaluation": figures(evaluation),
+                "looks_on_this_machine": all_looks(evaluation, run.config),
+            }
+        )
     return 0

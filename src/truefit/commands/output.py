@@ -6,7 +6,10 @@ import json
 import sys
 from typing import Any, TextIO
 
+from truefit.metrics.intervals import WILSON
+from truefit.metrics.selective import Guarantee
 from truefit.runs.evaluation import Evaluation
+from truefit.runs.ledger import looks_here
 from truefit.runs.seeds import SeedRuns
 
 
@@ -30,13 +33,15 @@ def print_epochs(history: list[dict[str, Any]], chosen: int | None, stream: Text
     from rich.console import Console
     from rich.table import Table
 
+    chosen_on_test = bool(history) and history[0].get("validation_split") == "test"
+    split = "selected on test: test" if chosen_on_test else "validation"
     table = Table(box=None, pad_edge=False, header_style="bold")
     names = [
         "epoch",
         "training loss",
         "running accuracy",
-        "validation loss",
-        "validation accuracy",
+        f"{split} loss",
+        f"{split} accuracy",
         "seconds",
     ]
     for name in names:
@@ -95,7 +100,39 @@ def figure_line(evaluation: Evaluation) -> str:
     extra = [f"weights: {evaluation.weights}"]
     if evaluation.averaging == "flip":
         extra.append("averaged over each image and its mirror image")
-    return f"{evaluation}\n  95 % Wilson interval; {'; '.join(extra)}"
+    if evaluation.uncalibrated is not None:
+        before, after = evaluation.uncalibrated, evaluation.measures["calibration"]["expected_calibration_error"]
+        extra.append(
+            f"temperature {evaluation.temperature:.3f} (without: calibration error "
+            f"{before['expected_calibration_error']:.1%}, loss {before['loss']:.4f}; with: {after:.1%}, "
+            f"{evaluation.loss:.4f})"
+        )
+    method = "95 % Wilson interval" if evaluation.interval_method == WILSON else evaluation.interval_method
+    return f"{evaluation}\n  {method}; {'; '.join(extra)}"
+
+
+def looks_line(evaluation: Evaluation, config: dict[str, Any]) -> str:
+    """How often the split has been looked at: by this run, and by all runs that the ledger beside the data knows."""
+    line = f"looks at {evaluation.split} so far: {evaluation.looks}"
+    here = all_looks(evaluation, config)
+    return line if here is None else f"{line} (with other runs on this machine: {here['looks']} by {here['runs']})"
+
+
+def all_looks(evaluation: Evaluation, config: dict[str, Any]) -> dict[str, int] | None:
+    """Looks at this split, and the runs that looked, as the ledger beside the data has them; None without one."""
+    fingerprint = config["data"]["splits"].get(evaluation.split, {}).get("fingerprint")
+    here = looks_here(fingerprint)
+    return None if here is None else {"looks": here.looks, "runs": len(here.runs)}
+
+
+def promise_line(guarantee: Guarantee) -> str:
+    """What a threshold promises, and where that comes from."""
+    assert guarantee.bound is not None
+    return (
+        f"sure from probability {guarantee.threshold:.3f}: {guarantee.correct:,} of {guarantee.answered:,} were right, "
+        f"at least {guarantee.bound:.1%} with probability 0.95; {guarantee.coverage:.1%} of n = {guarantee.n:,} "
+        "(the split that chose the model too) were answered"
+    )
 
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
@@ -103,13 +140,17 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
     names = (
         "split",
         "selected_on",
+        "label",
         "weights",
         "averaging",
         "n",
         "correct",
         "accuracy",
         "interval",
+        "interval_method",
         "loss",
+        "temperature",
+        "uncalibrated",
         "looks",
     )
     whole = evaluation.to_json()

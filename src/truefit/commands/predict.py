@@ -27,6 +27,8 @@ class PredictCommand:
     """package.module:callable that makes the network, where the run's is not one of truefit's own."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
+    sure: float | None = None
+    """A wanted accuracy, such as 0.95: answer "not sure" below the threshold that calibration fixed for it."""
     json: bool = False
     """Print one machine-readable line on stdout instead of the table."""
 
@@ -35,8 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     """Parse, classify, print."""
     command = parse(PredictCommand, "predict", arguments)
 
-    from truefit.commands.output import one_line, print_json
+    from truefit.commands.output import one_line, print_json, promise_line
     from truefit.commands.supplied import supplied_network
+    from truefit.config import to_plain
     from truefit.data.lookup import list_images
     from truefit.errors import InputError
     from truefit.loading import load
@@ -47,9 +50,11 @@ def main(arguments: Sequence[str]) -> int:
     run = load(command.run, network=supplied_network(command.model), device=command.device)
     found: list[dict[str, Any]] = []
     unreadable: dict[str, str] = {}
+    guarantee = None
     for start in range(0, len(files), CHUNK):
-        predictions = run.predict(files[start : start + CHUNK])
+        predictions = run.predict(files[start : start + CHUNK], sure=command.sure)
         unreadable |= predictions.unreadable
+        guarantee = predictions.guarantee
         for prediction in predictions:
             if command.json:
                 found.append(
@@ -58,12 +63,16 @@ def main(arguments: Sequence[str]) -> int:
                         "predicted": prediction.predicted,
                         "probability": prediction.probability,
                         "probabilities": prediction.probabilities,
+                        **({} if command.sure is None else {"answer": prediction.answer, "sure": prediction.sure}),
                     }
                 )
             else:
-                print(f"{one_line(prediction.path)}\t{prediction.predicted}\t{prediction.probability:.3f}")
+                print(f"{one_line(prediction.path)}\t{prediction.answer}\t{prediction.probability:.3f}")
     for path, reason in unreadable.items():
         print(f"unreadable: {one_line(path)}: {reason}", file=sys.stderr)
     if command.json:
-        print_json({"run": str(command.run), "predictions": found, "unreadable": unreadable})
+        promise = {} if guarantee is None else {"guarantee": to_plain(guarantee)}
+        print_json({"run": str(command.run), **promise, "predictions": found, "unreadable": unreadable})
+    elif guarantee is not None:
+        print(promise_line(guarantee), file=sys.stderr)
     return 1 if len(unreadable) == len(files) else 0

@@ -49,6 +49,10 @@ class TrainConfig:
     """Processes that read images which do not fit in memory."""
     measure_training: bool = False
     """Measure the accuracy on the training set after each epoch."""
+    calibrate: bool = False
+    """After training fit a temperature on validation, and thresholds for predict --sure; no predicted class changes."""
+    select_on: Literal["validation", "test"] = "validation"
+    """test lets the test split choose, in the place of validation; every figure is then labelled "selected on test"."""
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=lambda: find_recipe("standard"))
 
     def __post_init__(self) -> None:
@@ -82,6 +86,15 @@ class TrainCommand:
     """A YAML file as --print-config prints it. Other options change it."""
     print_config: bool = False
     """Print the settings as YAML and end."""
+    folds: int | None = None
+    """Train once for each of so many folds of train and validation: OUT/fold-1 ..., and pooled figures in OUT. Test is
+    not touched. The same command again goes on where it was interrupted."""
+    group_pattern: str | None = None
+    """With --folds: a regular expression for file names; images with the same match (its first group, where it has
+    one) stay in one fold."""
+    learning_curve: bool = False
+    """Train on 12, 25, 50 and 100 % of train with three seeds each, and say whether more data would help. Test is not
+    touched."""
     dry_run: bool = False
     """Find all bad input, take one step, evaluate, save, remove it all again, and end."""
     overwrite: bool = False
@@ -162,10 +175,19 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
     # Everything that needs torch is imported here, so that --help and --print-config are quick.
     from truefit import rng
     from truefit.checkpoint.interval import Interval
-    from truefit.commands.output import figure_line, figures, further_line, human_stream, print_epochs, print_json
+    from truefit.commands.output import (
+        all_looks,
+        figure_line,
+        figures,
+        further_line,
+        human_stream,
+        looks_line,
+        print_epochs,
+        print_json,
+    )
     from truefit.commands.supplied import supplied_network
     from truefit.data.lookup import load_data
-    from truefit.events import Note
+    from truefit.events import Note, nobody
     from truefit.models.lookup import image_sizes
     from truefit.progress import Bar, Lines
     from truefit.runs.folder import RunFolder, next_run
@@ -185,7 +207,9 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         workers=config.workers,
         measure_training=config.measure_training,
         weights_from=command.from_run,
-        observers=[] if command.quiet else [lines, bar],
+        calibrate=config.calibrate,
+        # Somebody who listens, even where nothing is printed: warnings are for those who have no observer.
+        observers=[nobody] if command.quiet else [lines, bar],
     )
     Interval.parse(command.checkpoint_every)
     if command.resume and (command.out is None or command.overwrite):
@@ -193,8 +217,11 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
             "--resume and --overwrite are opposites" if command.overwrite else "--resume does not say which run",
             fix="leave one of them out" if command.overwrite else "--out FOLDER",
         )
+    many = command.folds is not None or command.learning_curve
     if command.seeds is not None:
         require(command.seeds >= 1, "seeds", command.seeds, "at least 1", "--seeds 5")
+    elif many:
+        pass
     elif command.resume and command.out is not None:
         RunFolder.check_resumable(command.out)
     elif command.out is not None:
@@ -213,6 +240,10 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         bar.close()
         for note in data.notes:
             trainer.notify(Note(text=note))
+        if many:
+            from truefit.commands.repeated import run_curve, run_folds
+
+            return (run_curve if command.learning_curve else run_folds)(command, config, trainer, data, stream)
         out = command.out or next_run(Path("runs"), f"{data.name}-{config.model.rpartition(':')[2]}")
         if command.seeds is not None and not command.dry_run:
             make = partial(supplied_network, config.model) if own else None
@@ -225,6 +256,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
             out=out,
             overwrite=command.overwrite,
             report=command.report,
+            select_on=config.select_on,
             resume=command.resume,
             checkpoint_every=command.checkpoint_every,
             requeue=command.requeue,
@@ -239,6 +271,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         if run.evaluation is not None:
             print(figure_line(run.evaluation), file=stream)
             print(f"  {further_line(run.evaluation)}", file=stream)
+            print(f"  {looks_line(run.evaluation, run.config)}", file=stream)
         print(f"  run: {out}", file=stream)
         if (out / "report.html").is_file():
             print(f"  report: {out / 'report.html'}", file=stream)
@@ -252,6 +285,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
                 "seconds": round(seconds, 2),
                 "fit_seconds": round(fit_seconds, 2),
                 "evaluation": evaluation,
+                "looks_on_this_machine": all_looks(run.evaluation, run.config) if run.evaluation is not None else None,
             }
         )
     return 0
@@ -279,6 +313,7 @@ def _dry_run(trainer: Any, data: Any, out: Path, command: TrainCommand, lines: A
     from truefit.commands.output import print_json
     from truefit.data.imageset import ImageSet
     from truefit.runs.folder import RunFolder
+    from truefit.runs.ledger import unrecorded
 
     def few(images: ImageSet, count: int) -> ImageSet:
         step = max(1, len(images) // count)
@@ -301,7 +336,8 @@ def _dry_run(trainer: Any, data: Any, out: Path, command: TrainCommand, lines: A
         raise InputError("the output folder can't be written", where=out, found=error) from error
     trainer.observers = []
     try:
-        trainer.fit(small, out=place / "run", report=False)
+        with unrecorded():
+            trainer.fit(small, out=place / "run", report=False, select_on=command.config.select_on)
     finally:
         shutil.rmtree(place)
     sizes = {part.split: len(part) for part in data.splits}

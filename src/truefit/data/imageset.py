@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from truefit.data.cachefile import CachedImages, digests_of
+from truefit.data.cachefile import DIGEST, CachedImages, digest, digests_of
 from truefit.data.images import Pixels, Resize, decode_files
 from truefit.errors import InputError, shorten
 
@@ -147,23 +147,30 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         """
         return self._fingerprint
 
+    def sample_digests(self) -> npt.NDArray[np.void]:
+        """16 bytes for each image, V16 (n,): equal ones mean equal images. Labels do not count. Computed once.
+
+        Like the fingerprint, of the pixels where these are held or cached, else of the bytes of the files.
+        """
+        return np.frombuffer(self._digests, f"V{DIGEST}")
+
+    @cached_property
+    def _digests(self) -> bytes:
+        if self.pixels is not None:
+            return digests_of(self.pixels)
+        if self.cached is not None:
+            return self.cached.digests()
+        return b"".join(digest(Path(path).read_bytes()) for path in self.paths or ())
+
     @cached_property
     def _fingerprint(self) -> str:
         digest = hashlib.blake2b(digest_size=32)
         digest.update("\x1f".join(self.classes).encode("utf-8", "surrogateescape"))
         digest.update(f"\x1e{len(self)}\x1e".encode())
         digest.update(self.labels.astype("<i8").tobytes())
-        if self.pixels is not None:
-            digest.update(f"{self.pixels.shape}".encode())
-            digest.update(digests_of(self.pixels))
-        elif self.cached is not None:
-            digest.update(f"{self.cached.shape}".encode())
-            digest.update(self.cached.digests())
-        else:
-            for path in self.paths or ():
-                content = Path(path).read_bytes()
-                digest.update(f"{len(content)}\x1e".encode())
-                digest.update(content)
+        shape = self.pixels.shape if self.pixels is not None else self.cached.shape if self.cached is not None else None
+        digest.update(("files" if shape is None else f"{shape}").encode())
+        digest.update(self._digests)
         return f"blake2b:{digest.hexdigest()}"
 
 
@@ -174,6 +181,7 @@ class Data:
     name:       short and safe in a file name: `digits`, or made from the folder's name
     spec:       what was asked for: a known name, or the folder's absolute path
     validation, test: None where there is none
+    drawn:      the splits that were drawn by truefit, not given
     mirror:     whether a mirrored image still shows its class (false for digits)
     notes:      what the user should be told: splits drawn, files ignored or skipped, sizes changed
     options:    with `spec`, what `load_data` needs to give the same again
@@ -186,6 +194,7 @@ class Data:
     test: ImageSet | None
     mirror: bool
     notes: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -7,8 +7,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from truefit.data.folds import fold_of
 from truefit.data.images import Progress, Resize
 from truefit.data.imageset import Data, ImageSet
+from truefit.data.overlap import shared
 from truefit.data.sources import Options, folder, sources
 from truefit.errors import InputError, nearest, shorten
 
@@ -25,6 +29,9 @@ def load_data(
     default_image_size: int = 32,
     memory_share: float = 0.25,
     on_progress: Progress | None = None,
+    fold: int | None = None,
+    folds: int | None = None,
+    group_pattern: str | None = None,
 ) -> Data:
     """The splits of a data set, every image decoded at least once, in this run or in one that filled the cache.
 
@@ -42,6 +49,7 @@ def load_data(
                      folder that need more are decoded into the cache on disk (see `cache`), or, where that
                      can't be written, read from their files in every epoch
     on_progress:     called with (files decoded, files in all)
+    fold, folds:     fold number `fold` (from 1) of `folds`, see `folds.fold_of`; group_pattern belongs to it
 
     Raises `InputError`: no such name or folder; an empty folder; one class; a class without images; images
     that cannot be read, all of them listed; splits with different classes; val_fraction out of range; a class
@@ -71,10 +79,12 @@ def load_data(
         data = known[spec](spec, options)
         if Path(spec).is_dir():
             data = replace(data, notes=(*data.notes, f"{spec} is the known data set; ./{spec} is the folder"))
-        return replace(data, options=again)
+        data = replace(_without_copies(data), options=again)
+        return data if fold is None or folds is None else fold_of(data, fold, folds, group_pattern)
     where = _existing_folder(spec, known)
     # Absolute: a run may be evaluated from elsewhere.
-    return replace(folder.load(where, options), spec=str(where.absolute()), options=again)
+    data = replace(_without_copies(folder.load(where, options)), spec=str(where.absolute()), options=again)
+    return data if fold is None or folds is None else fold_of(data, fold, folds, group_pattern)
 
 
 def load_images(
@@ -161,6 +171,19 @@ def list_images(path: str | Path) -> list[Path]:
             wanted="JPEG, PNG, WebP, BMP or GIF",
         )
     return sorted(map(Path, images), key=_natural)
+
+
+def _without_copies(data: Data) -> Data:
+    """A validation split that was drawn here gives up exact copies of test images; one that was given is the
+    user's, and is refused by the training."""
+    if data.validation is None or data.test is None or "validation" not in data.drawn:
+        return data
+    copies = shared(data.validation, data.test)
+    if not len(copies) or len(copies) == len(data.validation):
+        return data
+    kept = np.setdiff1d(np.arange(len(data.validation)), copies)
+    note = f"validation: {len(copies)} images left out, exact copies of which are in test"
+    return replace(data, validation=data.validation.subset(kept), notes=(*data.notes, note))
 
 
 def _natural(path: Path) -> list[list[tuple[bool, int, str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,7 +40,10 @@ def describe_run(
         "recipe": to_plain(recipe),
         "seed": plan.seed,
         "measure_training": plan.measure_training,
-        "predictor": to_plain(config),
+        "select_on": plan.select_on,
+        "calibrate": plan.calibrate,
+        # As it was before training: what calibration adds stands in model.json.
+        "predictor": to_plain(replace(config, temperature=1.0, sure=())),
         "settings": to_plain(settings),
         "from": plan.begun_with.about if plan.begun_with is not None else None,
         **provenance(torch.device(settings.device)),

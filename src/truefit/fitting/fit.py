@@ -13,9 +13,11 @@ import torch
 from torch import nn
 
 from truefit import loop, rng
+from truefit.calibrating import calibrate_predictor
 from truefit.checkpoint.state import Stateful
 from truefit.checkpoint.store import Found, Position
 from truefit.checkpoint.tree import unflatten
+from truefit.config import to_plain
 from truefit.data.batches import Batches, make_batches
 from truefit.data.collate import count_samples
 from truefit.data.imageset import Data, ImageSet
@@ -36,6 +38,7 @@ from truefit.fitting.keeping import Keeping
 from truefit.fitting.memory import is_out_of_memory, out_of_memory
 from truefit.fitting.plan import AnySet, FitPlan
 from truefit.fitting.progress import Progress, together
+from truefit.fitting.selection import choosing_set, in_ledger, note_training, training_copies
 from truefit.fitting.start import start_from
 from truefit.measure import class_names, evaluate_predictor, image_size_of, measure
 from truefit.models.lookup import build_model
@@ -44,9 +47,10 @@ from truefit.optim.averaging import WeightAverage
 from truefit.optim.optimizers import build_optimizer
 from truefit.optim.schedules import Schedule
 from truefit.precision import Precision, describe, resolve, threads
-from truefit.predictor import Averaging, Predictor, PredictorConfig
+from truefit.predictor import Averaging, Predictor, PredictorConfig, golden_confidence
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.folder import RunFolder
+from truefit.runs.ledger import Ledger
 from truefit.runs.run import Run
 
 
@@ -70,6 +74,9 @@ class Fit:
         for role, dataset in (("validation set", validation_set), ("test set", test_set)):
             if dataset is not None:
                 count_samples(dataset, role)
+        self.validation_set = choosing_set(plan, self.validation_set, self.test_set)
+        self.shared_with_test = training_copies(plan, self.training_set, self.test_set)
+        self.ledger = Ledger()
         mirror = data.mirror if data is not None else False
         self.recipe = plan.recipe.resolved(images=self.images is not None, mirror=mirror)
         self.settings = plan.settings or resolve(
@@ -108,6 +115,7 @@ class Fit:
         self.history: list[dict[str, Any]] = []
         self.best = Best()
         self.progress = Progress()
+        self.calibration: dict[str, Any] | None = None
 
     def _side(self) -> int | None:
         """The side of the images where they are files of one square size."""
@@ -135,6 +143,8 @@ class Fit:
         Goes on from `keeping.found` where there is one.
         """
         folder = None if keeping is None else keeping.folder
+        if folder is not None:
+            self.ledger = folder.ledger
         try:
             with threads(self.settings.threads), rng.seeded(self.plan.seed, self.device):
                 torch.default_generator.set_state(self.rng_after_building)
@@ -143,10 +153,12 @@ class Fit:
                 self._train(keeping)
                 last = copy.deepcopy(self.network.state_dict())
                 self._restore_best()
+                self._note_training()
+                self._calibrate()
                 if folder is not None:
                     self._save_model(folder)
                     folder.write_last(last)
-                evaluation = self._evaluate(folder)
+                evaluation = self._evaluate()
                 if folder is not None and evaluation is not None:
                     folder.write_evaluation(evaluation)
                 if keeping is not None:
@@ -165,6 +177,7 @@ class Fit:
             predictor=self.predictor(),
             weights=self.weights,
             selected_on=self.selected_on,
+            ledger=self.ledger,
         )
 
     def _train(self, keeping: Keeping | None) -> None:
@@ -218,7 +231,7 @@ class Fit:
             schedule.end_epoch(measured.loss if measured is not None else None)
             if measured is not None:
                 self.best.offer(epoch + 1, measured, self.measured)
-            record = {
+            record: dict[str, Any] = {
                 "epoch": epoch + 1,
                 "lr": lr,
                 "training_loss": trained.loss,
@@ -232,6 +245,8 @@ class Fit:
                 "seconds": round(time.perf_counter() - start, 4),
                 "images_per_second": round(trained.samples / trained_for, 1),
             }
+            if self.plan.select_on == "test":
+                record["validation_split"] = "test"
             self.history.append(record)
             if keeping is not None:
                 keeping.folder.add_epoch(record)
@@ -313,23 +328,40 @@ class Fit:
     @property
     def selected_on(self) -> str | None:
         """The split that chose the weights."""
-        return None if self.best.weights is None else "validation"
+        return None if self.best.weights is None else self.plan.select_on
 
-    def _evaluate(self, folder: RunFolder | None) -> Evaluation | None:
+    def _note_training(self) -> None:
+        note_training(self.ledger, self.plan, self.recipe, self.validation_set, len(self.history))
+
+    def _calibrate(self) -> None:
+        if self.plan.calibrate and self.validation_set is not None:
+            found = calibrate_predictor(
+                self.predictor(), self.validation_set, split=self.plan.select_on, observe=self.plan.notify
+            )
+            self.config = found.applied(self.config)
+            self.calibration = to_plain(found)
+            self.plan.notify(Note(text=str(found)))
+
+    def _evaluate(self) -> Evaluation | None:
         split, dataset = ("test", self.test_set) if self.test_set is not None else ("validation", self.validation_set)
         if dataset is None:
             return None
-        # Of a run that was made longer, test has been looked at before.
-        before = 0 if folder is None else folder.looks(split)
         return evaluate_predictor(
             self.predictor(),
             dataset,
             split=split,
             selected_on=self.selected_on,
             weights=self.weights,
-            looks=1 + (before if split == "test" else max(before, len(self.history))),
+            looks=self._look(split, dataset),
             observe=self.plan.notify,
         )
+
+    def _look(self, split: str, dataset: AnySet) -> int:
+        """Count the look at the split, once for each length of the training, however often it was broken off here."""
+        by = f"train: final evaluation after epoch {len(self.history)}"
+        if self.ledger.looks(split, by=by):
+            return self.ledger.looks(split)
+        return self.ledger.look(split, by=by, **in_ledger(dataset))
 
     def predictor(self) -> Predictor:
         """The network as it stands, with everything that belongs to its use."""
@@ -342,6 +374,7 @@ class Fit:
             weights=self.weights,
             selected_on=self.selected_on,
             own_splits={about["fingerprint"]: name for name, about in splits.items() if "fingerprint" in about},
+            ledger=self.ledger,
         )
 
     def _leave(self, folder: RunFolder) -> None:
@@ -352,6 +385,7 @@ class Fit:
             return
         # What made training break off is what the user must see.
         with suppress(Exception):
+            self._note_training()
             self._restore_best()
             self._save_model(folder)
 
@@ -359,13 +393,16 @@ class Fit:
         predictor = self.predictor()
         shown = self.validation_set if self.validation_set is not None else self.training_set
         images = golden_images(shown, self.plan.seed)
-        golden = {"images": images, "logits": predictor.logits(images)}
-        folder.write_model(describe_model(self.plan, predictor), self.network.state_dict(), golden)
+        golden = {"images": images, "logits": predictor.logits(images) * predictor.config.temperature}
+        added = {"calibration": self.calibration, "golden_confidence": golden_confidence(predictor, images)}
+        folder.write_model({**describe_model(self.plan, predictor), **added}, self.network.state_dict(), golden)
 
     def describe(self) -> dict[str, Any]:
         """config.json: all that is needed to repeat the run."""
         return describe_run(self.plan, self.recipe, self.network, self.config, self.settings, self._describe_data())
 
     def _describe_data(self) -> dict[str, Any]:
-        sets = {"train": self.training_set, "validation": self.validation_set, "test": self.test_set}
-        return describe_data(sets, self.classes, self.data)
+        validation_set = self.validation_set if self.plan.select_on == "validation" else None
+        sets = {"train": self.training_set, "validation": validation_set, "test": self.test_set}
+        about = describe_data(sets, self.classes, self.data)
+        return {**about, "train_shared_with_test": self.shared_with_test}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -32,6 +32,8 @@ class FitPlan:
     notify: Observer
     settings: Settings | None = None
     begun_with: StartingWeights | None = None
+    select_on: Literal["validation", "test"] = "validation"
+    calibrate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

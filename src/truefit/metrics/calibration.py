@@ -9,6 +9,12 @@ import numpy as np
 BINS = 15
 
 
+def expected_error(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The expected calibration error alone, 0..1; see `measure`."""
+    error: float = measure(probabilities, labels, predicted)["expected_calibration_error"]
+    return error
+
+
 def measure(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
     """Expected calibration error and the reliability curve, over 15 bins of equal width in confidence.
 

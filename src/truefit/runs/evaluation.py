@@ -12,21 +12,24 @@ import numpy as np
 from scipy.special import log_softmax
 
 from truefit.errors import InputError, shorten
-from truefit.metrics import measure_all, metric_names
+from truefit.metrics import calibration, measure_all, metric_names
 from truefit.metrics.intervals import HALL, WILSON, skewed_mean, wilson
 from truefit.runs import words
 from truefit.runs.files import file_digest, read_arrays, read_json, write_arrays, write_json
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Evaluation:
     """Predictions for n samples, one row each, and every figure from them.
 
-    split: which split was looked at. selected_on: the split on which the model was chosen, or None.
+    split: which split was looked at. selected_on: the split on which the model was chosen (its epoch, temperature,
+    thresholds; "validation and test" where both had a part), or None.
     weights: which weights these are, such as "best (epoch 7)". looks: how often this run has looked at this
     split, this time included. averaging: what was averaged in each prediction ("none" or "flip").
-    correct of n: hits. accuracy: correct / n. interval: its 95 % Wilson interval, low <= accuracy <= high.
+    correct of n: hits. accuracy: correct / n. interval: its 95 % interval, low <= accuracy <= high: Wilson's, or
+    another that `interval_method` names where the samples were not predicted by one model.
     loss: mean cross-entropy in nats, without smoothing or weights: the negative log-likelihood.
+    temperature: what the logits were divided by. uncalibrated: loss and expected_calibration_error at temperature 1.
     measures: further figures by name, one for each file in truefit.metrics; each is an attribute too, such as
     `evaluation.per_class` or `evaluation.confusion`. They are computed from the rows below when first asked for.
     index, label, predicted: (n,) int64. probabilities: (n, K) float32. paths: (n,) where there are files.
@@ -48,6 +51,10 @@ class Evaluation:
     probabilities: np.ndarray
     paths: tuple[str, ...] | None = None
     fingerprint: str | None = None
+    temperature: float = 1.0
+    uncalibrated: dict[str, float] | None = None
+    interval_method: str = WILSON
+    interval_stated: tuple[float, float] | None = None
 
     @classmethod
     def from_logits(
@@ -63,10 +70,12 @@ class Evaluation:
         looks: int = 1,
         paths: tuple[str, ...] | None = None,
         fingerprint: str | None = None,
+        temperature: float = 1.0,
     ) -> Evaluation:
-        """From logits (n, K) and labels (n,), in the order of the data set.
+        """From logits (n, K) at temperature 1 and labels (n,), in the order of the data set.
 
-        InputError where there is no sample, or an output is not finite.
+        InputError where there is no sample, or an output is not finite. The predicted class does not depend on the
+        temperature, not even where two logits are so close that rounding makes their quotients equal.
         """
         if len(labels) == 0:
             raise InputError("there is nothing to evaluate", where=split, found="no samples", wanted="at least 1")
@@ -82,8 +91,15 @@ class Evaluation:
                 wanted="finite logits",
                 fix="look for NaN or inf in these images, and in the weights",
             )
-        log_probabilities = log_softmax(logits.astype(np.float64), axis=1)
         predicted = logits.argmax(axis=1)
+        uncalibrated = None
+        if temperature != 1:
+            plain = log_softmax(logits.astype(np.float64), axis=1)
+            uncalibrated = {
+                "loss": math.fsum((-plain[rows, labels]).tolist()) / len(labels),
+                "expected_calibration_error": calibration.expected_error(np.exp(plain), labels, predicted),
+            }
+        log_probabilities = log_softmax(logits.astype(np.float64) / temperature, axis=1)
         return cls(
             split=split,
             selected_on=selected_on,
@@ -100,6 +116,8 @@ class Evaluation:
             probabilities=np.exp(log_probabilities).astype(np.float32),
             paths=paths,
             fingerprint=fingerprint,
+            temperature=temperature,
+            uncalibrated=uncalibrated,
         )
 
     @cached_property
@@ -125,8 +143,8 @@ class Evaluation:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval of the accuracy."""
-        return wilson(self.correct, self.n)
+        """The 95 % interval of the accuracy, by `interval_method`."""
+        return self.interval_stated or wilson(self.correct, self.n)
 
     @property
     def loss_interval(self) -> tuple[float, float] | None:
@@ -161,15 +179,21 @@ class Evaluation:
     @property
     def label_of_selection(self) -> str:
         """`selected on SPLIT` where the model was chosen on the very split that is measured, else empty."""
-        return f"selected on {self.selected_on}" if self.selected_on == self.split else ""
+        chosen_by = self.selected_on.split(" and ") if self.selected_on is not None else []
+        return f"selected on {self.split}" if self.split in chosen_by else ""
 
     def __str__(self) -> str:
         """Such as `98.3 %  [97.0, 99.1]  n = 360 (test)`."""
         low, high = self.interval
-        where = ", ".join(filter(None, [self.split, self.label_of_selection]))
+        approximate = "approximate interval" if self.interval_stated is not None else ""
+        where = ", ".join(filter(None, [self.split, self.label_of_selection, approximate]))
         return f"{self.accuracy:.1%}  [{100 * low:.1f}, {100 * high:.1f}]  n = {self.n:,} ({where})".replace(
             "%", " %", 1
         )
+
+    def __repr__(self) -> str:
+        """One line with everything that the figure must not be quoted without."""
+        return f"<Evaluation {self}, weights: {self.weights}, looks: {self.looks}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -180,16 +204,19 @@ class Evaluation:
         return {
             "split": self.split,
             "selected_on": self.selected_on,
+            "label": self.label_of_selection or None,
             "weights": self.weights,
             "averaging": self.averaging,
             "n": self.n,
             "correct": self.correct,
             "accuracy": self.accuracy,
             "interval": list(self.interval),
-            "interval_method": WILSON,
+            "interval_method": self.interval_method,
             "loss": self.loss,
             "loss_interval": list(self.loss_interval) if self.loss_interval is not None else None,
             "loss_interval_method": HALL,
+            "temperature": self.temperature,
+            "uncalibrated": self.uncalibrated,
             "looks": self.looks,
             "fingerprint": self.fingerprint,
             "classes": list(self.classes),
@@ -241,6 +268,10 @@ class Evaluation:
                 probabilities=arrays["probabilities"],
                 paths=tuple(arrays["paths"].tolist()) if "paths" in arrays else None,
                 fingerprint=figures.get("fingerprint"),
+                temperature=figures["temperature"],
+                uncalibrated=figures["uncalibrated"],
+                interval_method=figures["interval_method"],
+                interval_stated=_stated(figures),
             )
             loaded._agree_with(figures, folder)
         except InputError:
@@ -270,8 +301,17 @@ class Evaluation:
             ("correct", figures["correct"], self.correct),
             ("accuracy", figures["accuracy"], self.accuracy),
             ("interval", figures["interval"], list(self.interval)),
+            ("label", figures["label"], self.label_of_selection or None),
         ):
             if said != found:
                 raise InputError(f"evaluation.json was changed: {name}", where=folder, found=said, wanted=found)
         if not math.isclose(figures["loss"], loss, rel_tol=1e-3, abs_tol=1e-4) and right.min() > 1e-30:
             raise InputError("evaluation.json was changed: loss", where=folder, found=figures["loss"], wanted=loss)
+
+
+def _stated(figures: dict[str, Any]) -> tuple[float, float] | None:
+    """The interval where it is not Wilson's, which follows from the counts."""
+    if figures["interval_method"] == WILSON:
+        return None
+    low, high = figures["interval"]
+    return low, high

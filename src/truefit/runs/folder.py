@@ -6,6 +6,7 @@ import glob
 import os
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from truefit.runs.files import (
     write_lines,
     write_tensors,
 )
+from truefit.runs.ledger import LEDGER, Ledger
 from truefit.runs.lock import NAME, Lock
 
 # What a run folder may hold. A folder with anything else in it is never replaced.
@@ -38,6 +40,7 @@ OWN = {
     "report.html",
     "model_card.md",
     "plots",
+    LEDGER,
     NAME,
 }
 
@@ -47,7 +50,8 @@ class RunFolder:
     """A run's place on disk.
 
     config.json, history.jsonl, evaluation.json, predictions.npz, model/ (weights.safetensors, model.json,
-    golden.safetensors, last/weights.safetensors), evaluations/NAME/, and while it trains checkpoints/ and lock.json.
+    golden.safetensors, last/weights.safetensors), evaluations/NAME/, ledger.jsonl, and while it trains checkpoints/
+    and lock.json.
 
     aside: where a run that this one replaces waits until the new one has something to show.
     lock: held by the process that writes the run.
@@ -260,6 +264,16 @@ class RunFolder:
                 )
         return description, weights, golden
 
+    def rewrite_model(self, description: dict[str, Any]) -> None:
+        """Other settings for the same weights: model.json is replaced in one move, or stays as it was."""
+        before = read_json(self.path / "model" / "model.json")
+        write_json(self.path / "model" / "model.json", {**before, **description})
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Which split was looked at how often, and what it chose."""
+        return Ledger(self.path / LEDGER)
+
     def write_evaluation(self, evaluation: Evaluation) -> None:
         """The run's own evaluation."""
         evaluation.save(self.path)
@@ -282,20 +296,6 @@ class RunFolder:
                 number += 1
         evaluation.save(place)
         return place
-
-    def looks(self, split: str) -> int:
-        """How often this run has looked at a split so far, from the evaluations that stand in the folder."""
-        files = [
-            self.path / "evaluation.json",
-            *sorted((self.path / "evaluations").glob("*/evaluation.json")),
-        ]
-        found = 0
-        for file in files:
-            if file.is_file():
-                figures = read_json(file)
-                if figures.get("split") == split:
-                    found = max(found, int(figures["looks"]))
-        return found
 
 
 def _content(path: Path) -> list[str]:

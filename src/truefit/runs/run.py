@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from truefit.runs import words
 from truefit.runs.evaluation import Evaluation
+from truefit.runs.ledger import Ledger
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,7 +19,7 @@ class CanPredict(Protocol):
 
     network: nn.Module
 
-    def predict(self, images: Any) -> Any: ...
+    def predict(self, images: Any, *, sure: float | None = None) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class Run:
     folder: where it was written, or None. config: all that is needed to repeat it. history: a mapping for each
     epoch. evaluation: on test, else on validation; None where there is neither. predictor: the best weights, or
     the last where there is no validation. weights: which these are, in words. selected_on: the split on which they
-    were chosen, or None.
+    were chosen, or None. ledger: which split was looked at how often, and what it chose.
     """
 
     folder: Path | None
@@ -40,15 +41,16 @@ class Run:
     predictor: CanPredict
     weights: str
     selected_on: str | None
+    ledger: Ledger = field(default_factory=Ledger, repr=False)
 
     @property
     def network(self) -> nn.Module:
         """The trained network."""
         return self.predictor.network
 
-    def predict(self, images: Any) -> Any:
+    def predict(self, images: Any, *, sure: float | None = None) -> Any:
         """Class probabilities for one image or many: see `Predictor.predict`."""
-        return self.predictor.predict(images)
+        return self.predictor.predict(images, sure=sure)
 
     def plot(self, kind: str = "curves") -> Any:
         """A matplotlib figure, such as `run.plot("confusion")`: see `truefit.plot`."""

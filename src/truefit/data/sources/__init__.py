@@ -137,6 +137,7 @@ def from_arrays(
         test=image_set("test", *test),
         mirror=mirror,
         notes=notes,
+        drawn=("validation",) if validation is not None else (),
     )
 
 

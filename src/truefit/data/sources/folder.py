@@ -103,6 +103,7 @@ def load(folder: Path, options: Options) -> Data:
         test=sets.get("test"),
         mirror=True,
         notes=(*notes, *resized),
+        drawn=tuple(split for split in sets if split != "train" and split not in given),
     )
 
 

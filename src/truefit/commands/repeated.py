@@ -1,0 +1,76 @@
+"""What `truefit train` does with --folds and --learning-curve: many trainings, one answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from truefit.errors import InputError
+
+if TYPE_CHECKING:
+    from truefit.commands.train import TrainCommand, TrainConfig
+    from truefit.data.imageset import Data
+    from truefit.trainer import Trainer
+
+
+def run_folds(command: TrainCommand, config: TrainConfig, trainer: Trainer, data: Data, stream: TextIO) -> int:
+    """Cross-validation, its table and its pooled figure."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from truefit.commands.output import figure_line, figures, print_json
+    from truefit.crossval import cross_validate
+
+    _refuse(command, config, "--folds")
+    assert command.folds is not None
+    out = command.out or Path("runs") / f"{data.name}-{config.model}-{command.folds}-folds"
+    result = cross_validate(trainer, data, folds=command.folds, group_pattern=command.group_pattern, out=out)
+    if not command.quiet:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in ("fold", "n", "correct", "accuracy", "95 % interval", "loss"):
+            table.add_column(name, justify="right")
+        for row in result.table():
+            low, high = row["interval"]
+            interval = f"{100 * low:.1f} to {100 * high:.1f}"
+            accuracy, loss = f"{row['accuracy']:.1%}", f"{row['loss']:.4f}"
+            table.add_row(str(row["fold"]), f"{row['n']:,}", f"{row['correct']:,}", accuracy, interval, loss)
+        Console(file=stream, highlight=False).print(table)
+        print(figure_line(result.evaluation), file=stream)
+        print(f"  the test split was not touched; folds: {out}", file=stream)
+    if command.json:
+        print_json({"out": str(out), "folds": result.table(), "evaluation": figures(result.evaluation)})
+    return 0
+
+
+def run_curve(command: TrainCommand, config: TrainConfig, trainer: Trainer, data: Data, stream: TextIO) -> int:
+    """The learning curve and its sentence."""
+    from truefit.commands.output import print_json
+    from truefit.learning import learning_curve
+
+    _refuse(command, config, "--learning-curve")
+    out = command.out or Path("runs") / f"{data.name}-{config.model}-learning-curve"
+    curve = learning_curve(trainer, data, out=out)
+    if not command.quiet:
+        for point in curve["points"]:
+            low, high = point["interval"]
+            print(
+                f"{point['n']:>9,} images: {point['accuracy']:.1%}  [{100 * low:.1f}, {100 * high:.1f}]  "
+                f"({len(point['accuracies'])} seeds, n = {curve['n']:,} (validation, selected on validation))",
+                file=stream,
+            )
+        print(f"{curve['sentence']}\n  learning curve: {out}", file=stream)
+    if command.json:
+        print_json({"out": str(out), **curve})
+    return 0
+
+
+def _refuse(command: TrainCommand, config: TrainConfig, what: str) -> None:
+    unfit = {
+        "--dry-run": command.dry_run,
+        "--overwrite": command.overwrite,
+        "--select-on test": config.select_on == "test",
+        "--folds with --learning-curve": command.folds is not None and command.learning_curve,
+    }
+    for option, said in unfit.items():
+        if said:
+            raise InputError(f"{what} can't be combined with {option}", fix="leave one of them out")

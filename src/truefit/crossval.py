@@ -1,0 +1,157 @@
+"""K-fold cross-validation: a run for each fold, and the figures of all held-out predictions together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from truefit.config import to_plain
+from truefit.data.folds import assign, fold_of, groups_of, pool_of
+from truefit.data.imageset import Data
+from truefit.data.lookup import load_data
+from truefit.errors import InputError
+from truefit.events import Note
+from truefit.metrics import measure_all
+from truefit.metrics.folds import METHOD, folds_interval
+from truefit.runs.evaluation import Evaluation
+from truefit.runs.files import read_json, write_json
+from truefit.trainer import Trainer
+
+PLAN = "folds.json"
+OUT_OF_FOLD = "out-of-fold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidation:
+    """evaluation: all held-out predictions, in the order of train then validation; its interval is approximate.
+    folds: the evaluation of each fold, of a model that never saw it. out: the folder, or None."""
+
+    evaluation: Evaluation
+    folds: tuple[Evaluation, ...]
+    out: Path | None
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row a fold: fold, n, correct, accuracy, interval (Wilson), loss, weights."""
+        return [
+            {
+                "fold": number,
+                "n": one.n,
+                "correct": one.correct,
+                "accuracy": one.accuracy,
+                "interval": list(one.interval),
+                "loss": one.loss,
+                "weights": one.weights,
+            }
+            for number, one in enumerate(self.folds, start=1)
+        ]
+
+
+def cross_validate(
+    trainer: Trainer,
+    data: Data | str | Path,
+    *,
+    folds: int = 5,
+    group_pattern: str | None = None,
+    out: str | Path | None = None,
+) -> CrossValidation:
+    """Train and evaluate once for each fold of train and validation; the data's own test split is not touched.
+
+    In each fold the held-out samples choose nothing: validation is drawn from the others. Folds are stratified by
+    class and decided by the data's split seed; with `group_pattern` images whose file names have the same match stay
+    in one fold. The trainer's model must be a name, so that each fold begins anew. out: a new folder for a run each
+    (fold-1, fold-2 ...), the pooled evaluation and folds.json; or one that the same call left unfinished, whose
+    complete folds are kept.
+
+    Raises InputError for a number of folds that does not fit, and a folder that holds anything else.
+    """
+    if not isinstance(data, Data):
+        data = load_data(data)
+    if not isinstance(trainer.model, str):
+        raise InputError("folds need a model that is built anew for each", fix="name the model, such as convnet")
+    pool = pool_of(data)
+    groups = None if group_pattern is None else groups_of(pool, group_pattern)
+    number = assign(pool.labels, folds, split_seed=data.options.get("split_seed", 0), groups=groups)
+    plan = {
+        "folds": folds,
+        "group_pattern": group_pattern,
+        "samples": len(pool),
+        "fingerprint": pool.fingerprint(),
+        "model": trainer.model,
+        "recipe": to_plain(trainer.recipe),
+        "seed": trainer.seed,
+        "calibrate": trainer.calibrate,
+        "options": to_plain(data.options),
+    }
+    place = None if out is None else Path(out).resolve()
+    if place is not None:
+        claim(place, plan)
+    found = []
+    for fold in range(1, folds + 1):
+        here = None if place is None else place / f"fold-{fold}"
+        if here is not None and (here / "evaluation.json").is_file():
+            trainer.notify(Note(text=f"fold {fold} of {folds}: complete already"))
+            found.append(Evaluation.load(here))
+            continue
+        part = fold_of(data, fold, folds, group_pattern)
+        trainer.notify(Note(text=part.notes[0]))
+        unfinished = here is not None and (here / "config.json").is_file()
+        run = trainer.fit(part, out=here, resume=unfinished)
+        assert run.evaluation is not None
+        found.append(run.evaluation)
+    result = CrossValidation(evaluation=replace(pooled(found, number), fingerprint=pool.fingerprint()), folds=tuple(found), out=place)
+    if place is not None:
+        result.evaluation.save(place)
+        write_json(place / PLAN, {"plan": plan, "table": result.table(), "pooled": result.evaluation.to_json()})
+    return result
+
+
+def pooled(folds: list[Evaluation], number: np.ndarray) -> Evaluation:
+    """The evaluations of folds as one, in the order of the samples: number is the fold of each, from 0."""
+    order = np.argsort(np.concatenate([np.flatnonzero(number == fold) for fold in range(len(folds))]))
+    probabilities = np.concatenate([one.probabilities for one in folds])[order]
+    label = np.concatenate([one.label for one in folds])[order]
+    predicted = np.concatenate([one.predicted for one in folds])[order]
+    paths = [path for one in folds for path in one.paths or ()]
+    correct, n = [one.correct for one in folds], [one.n for one in folds]
+    return replace(
+        folds[0],
+        split=OUT_OF_FOLD,
+        selected_on=None,
+        weights=f"{len(folds)} models, one a fold",
+        looks=1,
+        correct=sum(correct),
+        loss=sum(one.loss * one.n for one in folds) / sum(n),
+        index=np.arange(len(label)),
+        label=label,
+        predicted=predicted,
+        probabilities=probabilities,
+        paths=tuple(paths[row] for row in order) if paths else None,
+        temperature=1.0,
+        uncalibrated=None,
+        interval_method=METHOD,
+        interval_stated=folds_interval(correct, n),
+    )
+
+
+def claim(place: Path, plan: dict[str, Any]) -> None:
+    """Make the folder, or find that it is one that the same plan began."""
+    if (place / PLAN).is_file():
+        before = read_json(place / PLAN)["plan"]
+        different = sorted(name for name in plan if before.get(name) != plan[name])
+        if different:
+            raise InputError(
+                "the folder holds other folds",
+                where=place,
+                found=f"another {', '.join(different)}",
+                fix="name another --out",
+            )
+        return
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise InputError("the output folder is not empty", where=place, fix="name another --out")
+    try:
+        write_json(place / PLAN, {"plan": plan})
+    except OSError as error:
+        raise InputError("the output folder can't be written", where=place, found=error) from None
