@@ -14,7 +14,6 @@ from truefit.data.imageset import Data
 from truefit.data.lookup import load_data
 from truefit.errors import InputError
 from truefit.events import Note
-from truefit.metrics import measure_all
 from truefit.metrics.folds import METHOD, folds_interval
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.files import read_json, write_json
@@ -101,7 +100,9 @@ def cross_validate(
         run = trainer.fit(part, out=here, resume=unfinished)
         assert run.evaluation is not None
         found.append(run.evaluation)
-    result = CrossValidation(evaluation=replace(pooled(found, number), fingerprint=pool.fingerprint()), folds=tuple(found), out=place)
+    result = CrossValidation(
+        evaluation=replace(pooled(found, number), fingerprint=pool.fingerprint()), folds=tuple(found), out=place
+    )
     if place is not None:
         result.evaluation.save(place)
         write_json(place / PLAN, {"plan": plan, "table": result.table(), "pooled": result.evaluation.to_json()})

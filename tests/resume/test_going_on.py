@@ -63,8 +63,12 @@ def test_a_finished_run_can_be_made_longer_where_the_schedule_permits(tmp_path: 
     how = recipe("muon", schedule)
     train(how, out=tmp_path)
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
-    found = train(longer(how, 5), out=tmp_path, resume=True)
-    assert_same_run(found, train(longer(how, 5)))
+    found, wanted = train(longer(how, 5), out=tmp_path, resume=True), train(longer(how, 5))
+    # The evaluation after epoch 3 was a look too.
+    assert found.evaluation is not None
+    assert wanted.evaluation is not None
+    assert found.evaluation.looks == wanted.evaluation.looks + 1
+    assert_same_run(replace(found, evaluation=replace(found.evaluation, looks=wanted.evaluation.looks)), wanted)
     assert json.loads((tmp_path / "config.json").read_text())["recipe"]["epochs"] == 5
     assert (tmp_path / "evaluations" / "after-epoch-3" / "evaluation.json").is_file()
 
