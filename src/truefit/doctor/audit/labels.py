@@ -1,0 +1,90 @@
+"""Which labels do networks contradict that were trained on the other images?
+
+Confident learning (Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels",
+JAIR 2021; cleanlab's implementation) on out-of-fold probabilities of truefit's own ConvNet; of its candidates those
+whose given class is all but ruled out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from truefit.data.images import Pixels
+
+FOLDS, EPOCHS = 3, 4
+RULED_OUT = 0.2
+"""A given class counts as ruled out below this share of what guessing would give it (1 / number of classes)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelError:
+    """A row whose given label is contradicted. confidence: probability of the given class, 0..1, out of fold."""
+
+    row: int
+    given: int
+    predicted: int
+    confidence: float
+    predicted_confidence: float
+
+
+def find_label_errors(
+    thumbnails: Pixels, labels: npt.NDArray[np.int64], classes: tuple[str, ...], *, seed: int = 0
+) -> list[LabelError]:
+    """The likely errors, the worst first.
+
+    thumbnails: uint8 (n, 32, 32, 3). labels: int64 (n,), each class at least FOLDS times (rarer ones are left out).
+    """
+    from cleanlab.filter import find_label_issues
+
+    counts = np.bincount(labels, minlength=len(classes))
+    kept = np.flatnonzero(counts >= 2 * FOLDS)
+    if len(kept) < 2:
+        return []
+    rows = np.flatnonzero(np.isin(labels, kept))
+    renumbered = np.searchsorted(kept, labels[rows]).astype(np.int64)
+    names = tuple(classes[label] for label in kept)
+    probabilities = out_of_fold(thumbnails[rows], renumbered, names, seed=seed)
+    candidates = find_label_issues(renumbered, probabilities, n_jobs=1)
+    confidence = probabilities[np.arange(len(rows)), renumbered]
+    chosen = np.flatnonzero(candidates & (confidence < RULED_OUT / len(names)))
+    best = probabilities.argmax(1)
+    return [
+        LabelError(
+            row=int(rows[at]),
+            given=int(kept[renumbered[at]]),
+            predicted=int(kept[best[at]]),
+            confidence=float(confidence[at]),
+            predicted_confidence=float(probabilities[at, best[at]]),
+        )
+        for at in chosen[np.argsort(confidence[chosen], kind="stable")]
+    ]
+
+
+def out_of_fold(
+    pixels: Pixels, labels: npt.NDArray[np.int64], classes: tuple[str, ...], *, seed: int = 0
+) -> npt.NDArray[np.float64]:
+    """Class probabilities (n, K) of each image by a ConvNet that was trained on the folds without it."""
+    import torch
+    from sklearn.model_selection import StratifiedKFold
+
+    from truefit.data.imageset import ImageSet
+    from truefit.recipes.quick import RECIPE
+    from truefit.trainer import Trainer
+
+    whole = ImageSet(split="train", classes=classes, labels=labels, pixels=np.ascontiguousarray(pixels))
+    out = np.zeros((len(labels), len(classes)))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    # Few images make few steps; all get at least about a thousand.
+    epochs = max(EPOCHS, min(30, -(-1000 * RECIPE.batch_size // len(labels))))
+    for number, (train, held) in enumerate(folds.split(np.zeros(len(labels)), labels)):
+        trainer = Trainer("convnet", replace(RECIPE, name="audit", epochs=epochs), seed=seed + number)
+        trainer.fit(whole.subset(train))
+        assert trainer.predictor is not None
+        for at in range(0, len(held), 1000):
+            part = held[at : at + 1000]
+            images = torch.from_numpy(np.ascontiguousarray(pixels[part].transpose(0, 3, 1, 2)))
+            out[part] = trainer.predictor.logits(images).double().softmax(1).numpy()
+    return out
