@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -85,7 +84,7 @@ def swap_labels(folder: Path) -> set[str]:
         file = files[at]
         other = classes[(classes.index(file.parent.name) + int(rng.integers(1, len(classes)))) % len(classes)]
         target = folder / "train" / other / f"{file.parent.name}-{file.name}"
-        os.rename(file, target)
+        file.rename(target)
         moved.add(str(target))
     return moved
 

@@ -9,19 +9,8 @@ from pathlib import Path
 from truefit.doctor.audit.check import Result
 from truefit.doctor.audit.material import Material
 
-
-    "code",
-    "what",
-    "action",
-    "value",
-    "file",
-    "split",
-    "class",
-    "other_file",
-    "other_split",
-    "other_class",
-    "note",
-)
+_ITEM = ("code", "what", "action", "value", "file", "split", "class")
+COLUMNS = (*_ITEM, "other_file", "other_split", "other_class", "note")
 
 
 def rows_of(material: Material, results: Sequence[Result]) -> list[dict[str, str]]:
