@@ -31,11 +31,17 @@ class LabelError:
 
 
 def find_label_errors(
-    thumbnails: Pixels, labels: npt.NDArray[np.int64], classes: tuple[str, ...], *, seed: int = 0
+    thumbnails: Pixels,
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
 ) -> list[LabelError]:
     """The likely errors, the worst first.
 
-    thumbnails: uint8 (n, 32, 32, 3). labels: int64 (n,), each class at least FOLDS times (rarer ones are left out).
+    thumbnails: uint8 (n, 32, 32, 3). labels: int64 (n,), classes of fewer than 2 x FOLDS are left out. epochs: of each
+    training; None chooses them from the number of images.
     """
     from cleanlab.filter import find_label_issues
 
@@ -46,7 +52,7 @@ def find_label_errors(
     rows = np.flatnonzero(np.isin(labels, kept))
     renumbered = np.searchsorted(kept, labels[rows]).astype(np.int64)
     names = tuple(classes[label] for label in kept)
-    probabilities = out_of_fold(thumbnails[rows], renumbered, names, seed=seed)
+    probabilities = out_of_fold(thumbnails[rows], renumbered, names, epochs=epochs, seed=seed)
     candidates = find_label_issues(renumbered, probabilities, n_jobs=1)
     confidence = probabilities[np.arange(len(rows)), renumbered]
     chosen = np.flatnonzero(candidates & (confidence < RULED_OUT / len(names)))
@@ -64,7 +70,12 @@ def find_label_errors(
 
 
 def out_of_fold(
-    pixels: Pixels, labels: npt.NDArray[np.int64], classes: tuple[str, ...], *, seed: int = 0
+    pixels: Pixels,
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
 ) -> npt.NDArray[np.float64]:
     """Class probabilities (n, K) of each image by a ConvNet that was trained on the folds without it."""
     import torch
@@ -78,7 +89,7 @@ def out_of_fold(
     out = np.zeros((len(labels), len(classes)))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     # Few images make few steps; all get at least about a thousand.
-    epochs = max(EPOCHS, min(30, -(-1000 * RECIPE.batch_size // len(labels))))
+    epochs = epochs or max(EPOCHS, min(30, -(-1000 * RECIPE.batch_size // len(labels))))
     for number, (train, held) in enumerate(folds.split(np.zeros(len(labels)), labels)):
         trainer = Trainer("convnet", replace(RECIPE, name="audit", epochs=epochs), seed=seed + number)
         trainer.fit(whole.subset(train))
