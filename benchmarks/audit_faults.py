@@ -26,7 +26,7 @@ from PIL import Image, ImageOps
 from protocol import RESULTS, cifar10, save
 
 SEED = 0
-AUDIT = "import sys; from truefit.commands.doctor_data import main; sys.exit(main(sys.argv[1:]))"
+AUDIT = "import sys; from truefit.commands.doctor.data import main; sys.exit(main(sys.argv[1:]))"
 
 
 def audit(folder: Path, *options: str) -> tuple[dict[str, Any], float]:
