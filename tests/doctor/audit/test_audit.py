@@ -98,6 +98,16 @@ def test_a_changed_copy_across_splits_warns(folder: Path, change: str) -> None:
     assert ("mirrored" in result.suspects[0].note) == (change == "mirrored")
 
 
+def test_pictures_that_agree_only_broadly_are_no_pair(folder: Path) -> None:
+    # Sea below sky: the same bands of brightness, each time with other waves.
+    bands = np.linspace(220, 60, 48)[:, None, None]
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        waves = bands + rng.integers(-20, 21, (48, 48, 3))
+        Image.fromarray(waves.astype(np.uint8)).save(folder / split / "cat" / "sea.png")
+    assert speaking(folder) == {}
+
+
 def test_copies_within_a_split_tell_whether_their_classes_agree(folder: Path) -> None:
     content = (folder / "train/cat/001.png").read_bytes()
     (folder / "train/cat/zzz.png").write_bytes(content)
