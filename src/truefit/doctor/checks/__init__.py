@@ -1,0 +1,32 @@
+"""The checks. To add one: a file here with `RULE` and `check(log)`; nothing else changes.
+
+`check` takes the Log of a watched program and returns one Finding, made with RULE.fail, warn, tip, ok,
+not_applicable or not_run. Fail only what is proven by construction or by a replay; a figure outside a band warns.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from truefit.doctor.declarations import apply_declarations
+from truefit.doctor.finding import Finding
+from truefit.doctor.log import Log
+
+
+def all_checks() -> list[ModuleType]:
+    """Every module of this folder, by code."""
+    return [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
+
+
+def run_checks(log: Log) -> list[Finding]:
+    """One finding a check. A check that breaks says so as *not run*, and never ends the others."""
+    found = []
+    for module in all_checks():
+        try:
+            finding = module.check(log)
+        except Exception as error:  # a check must never take a user's run down with it
+            finding = module.RULE.not_run(f"the check itself broke: {type(error).__name__}: {error}")
+        found.append(finding)
+    return apply_declarations(found, log)

@@ -1,0 +1,41 @@
+"""Units of a hidden layer that began equal and stay equal: a layer as wide as one unit."""
+
+import torch
+from torch import nn
+
+from truefit.doctor.finding import Finding, Severity
+from truefit.doctor.log import Log
+from truefit.doctor.rule import Rule
+
+RULE = Rule(
+    "FIT209",
+    "symmetric-initialisation",
+    "model",
+    Severity.FAIL,
+    "The units of a layer differ from the start: their weights are drawn at random.",
+)
+LEAST = 3
+
+
+def check(log: Log) -> Finding:
+    models = log.trained_models()
+    held = log.optimized()
+    if not models or log.steps < LEAST:
+        return RULE.not_applicable(f"no model was trained for {LEAST} steps")
+    for seen in models:
+        layers = [(n, m) for n, m in seen.module.named_modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
+        # One linear layer alone may begin at zero: its units get different gradients from the labels.
+        for name, layer in layers if len(layers) > 1 else []:
+            weight = layer.weight.detach()
+            trained = id(layer.weight) in held and layer.weight.requires_grad and id(layer) in seen.called
+            if not trained or layer is seen.last_called or len(weight) < 2 or getattr(layer, "groups", 1) > 1:
+                continue
+            if torch.equal(weight, weight[:1].expand_as(weight)):
+                return RULE.fail(
+                    f"All {len(weight)} units of {name} have the same weights, also after {log.steps} steps: they "
+                    "get the same gradient, and work as one.",
+                    where=seen.where,
+                    numbers={"units": len(weight), "largest difference": 0, "steps": log.steps},
+                    fix=f"leave PyTorch's own initialisation, or nn.init.kaiming_uniform_(model.{name}.weight)",
+                )
+    return RULE.ok("The units of each layer differ.")

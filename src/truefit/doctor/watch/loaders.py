@@ -1,0 +1,145 @@
+"""DataLoaders: each pass over one, its order and labels, and where it is cut."""
+
+from __future__ import annotations
+
+import dis
+import sys
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+from truefit.doctor.callsite import call_site, user_frame
+from truefit.doctor.log import LoaderSeen, Pass
+from truefit.doctor.watch import windows
+from truefit.doctor.watch.watch import Ended, Watch
+
+MOST_LABELS = 100_000
+
+
+def install(watch: Watch) -> None:
+    """Wrap DataLoader.__iter__ and what its iterators give."""
+    running: weakref.WeakKeyDictionary[Any, Pass] = weakref.WeakKeyDictionary()
+
+    def make_iter(original: Any) -> Any:
+        def iterate(loader: DataLoader[Any]) -> Any:
+            if not watch.listening():
+                return original(loader)
+            _begin_or_end(watch, loader)
+            iterator = original(loader)
+            running[iterator] = _new_pass(watch, loader)
+            return iterator
+
+        return iterate
+
+    def make_next(original: Any) -> Any:
+        def following(iterator: Any) -> Any:
+            current = running.get(iterator)
+            if current is None or not watch.listening():
+                return original(iterator)
+            watch.check_time()
+            limits = watch.limits
+            if limits is not None and current.batches >= limits.steps and _asked_by_a_loop(sys._getframe(1)):
+                current.ended, current.end = "cut", watch.now()
+                watch.log.cut = True
+                _leave(watch, current)
+                raise StopIteration
+            watch.current = current
+            try:
+                batch = original(iterator)
+            except StopIteration:
+                current.ended, current.end = "complete", watch.now()
+                _leave(watch, current)
+                raise
+            current.batches += 1
+            windows.fetched(watch)
+            _note_batch(watch, current, batch)
+            return batch
+
+        return following
+
+    def make_index(original: Any) -> Any:
+        def next_index(iterator: Any) -> Any:
+            index = original(iterator)
+            current = running.get(iterator)
+            current = current or watch.starting
+            if watch.on and len(current.order) < MOST_LABELS and isinstance(index, list):
+                current.order.extend(one for one in index if isinstance(one, int))
+            return index
+
+        return next_index
+
+    watch.patch(DataLoader, "__iter__", make_iter)
+    watch.patch(_BaseDataLoaderIter, "__next__", make_next)
+    watch.patch(_BaseDataLoaderIter, "_next_index", make_index)
+
+
+def _begin_or_end(watch: Watch, loader: Any) -> None:
+    """A pass that is still running has been left; a script that has trained enough ends here."""
+    # Worker processes are asked for their first batches while the iterator is made: its order starts here.
+    watch.starting = Pass(number=-1, loader=0, where=call_site(), begin=0)
+    limits = watch.limits
+    if limits is None:
+        return
+    trained = [one for one in watch.log.passes if one.trains]
+    trains = any(one.loader == id(loader) for one in trained)
+    if trains and len(trained) >= limits.passes:
+        watch.log.cut = True
+        raise Ended
+
+
+def _new_pass(watch: Watch, loader: Any) -> Pass:
+    where = call_site()
+    seen = watch.log.loaders.get(id(loader))
+    if seen is None:
+        seen = LoaderSeen(key=id(loader), loader=loader, where=where, name=_name(loader))
+        watch.log.loaders[id(loader)] = seen
+    for one in watch.log.passes:
+        if one.loader == id(loader) and not one.ended:
+            one.ended, one.end = "left", watch.now()
+    made = Pass(number=len(watch.log.passes), loader=id(loader), where=where, begin=watch.now())
+    made.order.extend(watch.starting.order)
+    watch.log.passes.append(made)
+    return made
+
+
+def _leave(watch: Watch, current: Pass) -> None:
+    """After an inner pass ends, an outer one that still runs goes on."""
+    watch.labels = watch.batch = None
+    if watch.current is current:
+        outer = [one for one in watch.log.passes if not one.ended and one.backwards]
+        watch.current = outer[-1] if outer else current
+
+
+def _note_batch(watch: Watch, current: Pass, batch: Any) -> None:
+    parts = list(batch.values()) if isinstance(batch, dict) else batch
+    tensors = [one for one in parts if isinstance(one, Tensor) and one.ndim] if isinstance(parts, list | tuple) else []
+    current.sizes.append(len(tensors[0]) if tensors else 0)
+    watch.batch, watch.labels = (parts if tensors else None), None
+    for tensor in reversed(tensors[1:]):
+        if tensor.ndim == 1 and tensor.dtype in (torch.int64, torch.int32, torch.uint8, torch.int16):
+            watch.labels = tensor
+            if len(current.labels) < MOST_LABELS:
+                current.labels.extend(tensor.tolist())
+            break
+
+
+def _asked_by_a_loop(frame: Any) -> bool:
+    """Whether a `for` asks: it takes the end well. A bare next() in a counted loop would not."""
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "FOR_ITER"
+
+
+def _name(loader: Any) -> str:
+    """What the script calls this loader or its data set, in the functions that are running; outermost last."""
+    names: list[str] = []
+    frame = user_frame(sys._getframe(1))
+    things = [loader, getattr(loader, "dataset", None)]
+    while frame is not None:
+        for name, value in list(frame.f_locals.items()):
+            if any(value is thing for thing in things) and name not in names and name.isidentifier():
+                names.append(name)
+        frame = user_frame(frame.f_back) if frame.f_back is not None else None
+    return ", ".join(names)

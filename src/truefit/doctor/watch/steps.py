@@ -1,0 +1,158 @@
+"""Optimisers and schedulers: their making, and each of their steps."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from truefit.doctor.callsite import call_site
+from truefit.doctor.log import OptimizerSeen, Scheduled, SchedulerSeen, Step
+from truefit.doctor.watch import windows
+from truefit.doctor.watch.watch import Watch
+
+# Steps whose effect on the weights is measured, and how many tensors of each.
+MEASURED, TENSORS = 20, 4
+
+
+def install(watch: Watch) -> None:
+    """Global hooks of torch.optim, and a wrapper around the making of optimisers and schedulers."""
+    before: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    frozen: dict[int, list[tuple[Tensor, Tensor]]] = {}
+
+    def make(original: Any) -> Any:
+        def init(optimizer: Any, *args: Any, **kwargs: Any) -> None:
+            original(optimizer, *args, **kwargs)
+            if watch.listening():
+                windows.window_of(watch, optimizer)
+
+        return init
+
+    watch.patch(torch.optim.Optimizer, "__init__", make)
+
+    def pre(optimizer: Any, args: Any, kwargs: Any) -> None:
+        if not watch.listening():
+            return
+        seen = _seen(watch, optimizer)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        if seen.steps < MEASURED:
+            live = [p for p in parameters if p.grad is not None and p.requires_grad and not p.grad.is_sparse]
+            chosen = [p for p in sorted(live, key=Tensor.numel)[:64] if bool(p.grad.any())][:TENSORS]
+            before[id(optimizer)] = [(p, p.detach().clone()) for p in chosen]
+        still = [p for p in parameters if not p.requires_grad and p.grad is not None]
+        frozen[id(optimizer)] = [(p, p.detach().clone()) for p in still]
+        for p in parameters:
+            if p.grad is None and p.requires_grad:
+                seen.without_gradient[id(p)] = seen.without_gradient.get(id(p), 0) + 1
+
+    def post(optimizer: Any, args: Any, kwargs: Any) -> None:
+        if not watch.listening():
+            return
+        seen, window = _seen(watch, optimizer), windows.window_of(watch, optimizer)
+        pairs = before.pop(id(optimizer), [])
+        changed = any(not torch.equal(p.detach(), old) for p, old in pairs) if pairs else None
+        for p, old in frozen.pop(id(optimizer), []):
+            if not torch.equal(p.detach(), old):
+                seen.moved_frozen[id(p)] = seen.moved_frozen.get(id(p), 0) + 1
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        suspicious = window.dropped > 0 and window.kept == 0
+        empty = all(p.grad is None for p in parameters) or (suspicious and not windows.norm(parameters))
+        current = watch.current
+        watch.add(
+            Step(
+                at=watch.now(),
+                optimizer=seen.key,
+                number=seen.steps,
+                where=call_site(type(optimizer).__name__),
+                rates=tuple(float(group["lr"]) for group in optimizer.param_groups if "lr" in group),
+                backwards=window.backwards,
+                fetches=window.fetches,
+                dropped=window.dropped,
+                clean=window.clean,
+                stale=window.stale,
+                empty=empty,
+                changed=changed,
+                loader_pass=current.number if current is not None else None,
+            )
+        )
+        seen.steps += 1
+        window.steps += 1
+        window.reset()
+        if current is not None and not current.ended:
+            current.steps += 1
+        if watch.first_step is None:
+            watch.first_step = time.perf_counter()
+        watch.check_time()
+
+    watch.on_exit(register_optimizer_step_pre_hook(pre).remove)
+    watch.on_exit(register_optimizer_step_post_hook(post).remove)
+    _install_schedulers(watch)
+
+
+def _seen(watch: Watch, optimizer: Any) -> OptimizerSeen:
+    seen = watch.log.optimizers.get(id(optimizer))
+    if seen is None:
+        seen = OptimizerSeen(key=id(optimizer), optimizer=optimizer, where=call_site(type(optimizer).__name__))
+        watch.log.optimizers[id(optimizer)] = seen
+    return seen
+
+
+def _install_schedulers(watch: Watch) -> None:
+    making = set()
+
+    def make_init(original: Any) -> Any:
+        def init(scheduler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+            if watch.listening() and id(scheduler) not in watch.log.schedulers:
+                watch.log.schedulers[id(scheduler)] = SchedulerSeen(
+                    key=id(scheduler),
+                    scheduler=scheduler,
+                    where=call_site(type(scheduler).__name__),
+                    optimizer=optimizer,
+                )
+            making.add(id(scheduler))
+            try:
+                original(scheduler, optimizer, *args, **kwargs)
+            finally:
+                making.discard(id(scheduler))
+            # The instance's own `step` is set by its parent class: wrap it where the script calls it.
+            step = scheduler.step
+            if getattr(step, "watched", False):
+                return
+
+            def watched_step(*args: Any, **kwargs: Any) -> Any:
+                result = step(*args, **kwargs)
+                if watch.listening() and id(scheduler) in watch.log.schedulers:
+                    groups = optimizer.param_groups
+                    watch.add(
+                        Scheduled(
+                            at=watch.now(),
+                            scheduler=id(scheduler),
+                            where=call_site(type(scheduler).__name__),
+                            rate=float(groups[0]["lr"]),
+                            loader_pass=_running(watch),
+                        )
+                    )
+                return result
+
+            watched_step.watched = True  # type: ignore[attr-defined]
+            scheduler.step = watched_step
+
+            def unwrap() -> None:
+                scheduler.__dict__.pop("step", None)
+
+            watch.on_exit(unwrap)
+
+        return init
+
+    watch.patch(LRScheduler, "__init__", make_init)
+    watch.patch(torch.optim.lr_scheduler.ReduceLROnPlateau, "__init__", make_init)
+
+
+def _running(watch: Watch) -> int | None:
+    """The pass that is going on; None between passes."""
+    current = watch.current
+    return current.number if current is not None and not current.ended else None
