@@ -19,10 +19,13 @@ COMMANDS = {
     "predict": "classify images with a run",
     "report": "a run as one page, a model card or plots; several runs side by side",
     "calibrate": "make a run's confidence believable, and fix thresholds for predict --sure",
+    "doctor": "find silent bugs in training scripts and data: doctor run, doctor data, doctor explain",
     "cache": "list or remove decoded images that are kept on disk",
 }
 
-EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted, 143 terminated"
+EXIT_CODES = (
+    "exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a check of the doctor failed, 130 interrupted, 143 terminated"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

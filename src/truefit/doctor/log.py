@@ -288,6 +288,8 @@ class Log:
     # Parameters (by id) that were seen with a gradient that was not zero, with one of them kept alive.
     with_gradient: dict[int, Any] = field(default_factory=dict)
     cut: bool = False
+    # Optimisers that were made, whether they stepped or not.
+    optimizers_made: int = 0
     declared: dict[str, str] = field(default_factory=dict)
 
     def all(self, kind: type[Kind]) -> Iterator[Kind]:

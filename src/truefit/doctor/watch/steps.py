@@ -29,6 +29,7 @@ def install(watch: Watch) -> None:
             original(optimizer, *args, **kwargs)
             if watch.listening():
                 windows.window_of(watch, optimizer)
+                watch.log.optimizers_made += 1
 
         return init
 

@@ -1,0 +1,67 @@
+"""The evaluation draws random transforms: the same sample is another image each time."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from truefit import rng
+from truefit.doctor.datasets import base_and_indices, validation_loaders
+from truefit.doctor.finding import Finding, Severity
+from truefit.doctor.log import LoaderSeen, Log
+from truefit.doctor.rule import Rule
+
+RULE = Rule(
+    "FIT503",
+    "evaluation-augmented",
+    "data",
+    Severity.FAIL,
+    "A sample of the evaluation is the same image each time it is fetched.",
+)
+SAMPLES = 3
+
+
+def check(log: Log) -> Finding:
+    loaders = validation_loaders(log)
+    if not loaders:
+        return RULE.not_applicable("no DataLoader that only evaluates")
+    if "test-time-augmentation" in log.declared:
+        return RULE.not_applicable("declared: test-time-augmentation")
+    looked = 0
+    for seen in loaders:
+        changed = _changed(seen)
+        if changed is None:
+            continue
+        looked += 1
+        if changed[0] > 0:
+            return RULE.fail(
+                "The evaluation's images are augmented at random: its figure changes from call to call, and is not "
+                "about the images themselves.",
+                where=seen.where,
+                numbers={"samples that differ with another seed": changed[0], "of": changed[1], "wanted": 0},
+                fix="give the evaluation a transform of its own; a Subset shares that of the data set under it",
+            )
+    return RULE.ok("The evaluation's images are fixed.") if looked else RULE.not_run("no sample could be fetched again")
+
+
+def _changed(seen: LoaderSeen) -> tuple[int, int] | None:
+    """How many of a few samples differ between two seeds, and not between two fetches with one seed."""
+    dataset: Any = getattr(seen.loader, "dataset", None)
+    if base_and_indices(seen.loader) is None or len(dataset) == 0:
+        return None
+    count = changed = 0
+    for index in sorted({0, len(dataset) // 2, len(dataset) - 1})[:SAMPLES]:
+        one, same, other = (_fetch(dataset, index, seed) for seed in (1, 1, 2))
+        if one is None or same is None or other is None:
+            return None
+        count += 1
+        changed += torch.equal(one, same) and (one.shape != other.shape or not torch.equal(one, other))
+    return changed, count
+
+
+def _fetch(dataset: Any, index: int, seed: int) -> Tensor | None:
+    with rng.seeded_host(seed):
+        sample = dataset[index]
+    image = sample[0] if isinstance(sample, list | tuple) and sample else sample
+    return copy.deepcopy(image) if isinstance(image, Tensor) else None

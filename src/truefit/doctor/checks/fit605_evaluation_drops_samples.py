@@ -1,0 +1,34 @@
+"""drop_last on an evaluation's loader: the last samples are never measured."""
+
+from truefit.doctor.datasets import validation_loaders
+from truefit.doctor.finding import Finding, Severity
+from truefit.doctor.log import Log
+from truefit.doctor.rule import Rule
+
+RULE = Rule(
+    "FIT605",
+    "evaluation-drops-samples",
+    "evaluation",
+    Severity.FAIL,
+    "Every sample of the evaluation is measured, once.",
+)
+
+
+def check(log: Log) -> Finding:
+    loaders = validation_loaders(log)
+    if not loaders:
+        return RULE.not_applicable("no DataLoader that only evaluates")
+    for seen in loaders:
+        size = getattr(seen.loader, "batch_size", None)
+        try:
+            samples = len(seen.loader.sampler)
+        except (TypeError, AttributeError):
+            continue
+        if getattr(seen.loader, "drop_last", False) and size and samples % size:
+            return RULE.fail(
+                f"drop_last is on for an evaluation: {samples % size} of {samples} samples are never measured.",
+                where=seen.where,
+                numbers={"samples": samples, "dropped": samples % size, "wanted": 0},
+                fix="DataLoader(validation_set, batch_size=..., drop_last=False)",
+            )
+    return RULE.ok("Every sample of the evaluation is measured.")
