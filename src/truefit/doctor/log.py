@@ -212,6 +212,8 @@ class Pass:
     backwards: int = 0
     labels: list[int] = field(default_factory=list)
     order: list[int] = field(default_factory=list)
+    # The first samples of the first batch, as they came.
+    first: Any = None
     # For each batch of an evaluation: samples, the loss and the hits where they were seen.
     sizes: list[int] = field(default_factory=list)
     losses: dict[int, Any] = field(default_factory=dict)
@@ -237,6 +239,8 @@ class ModelSeen:
     unregistered: dict[int, tuple[Any, Where]] = field(default_factory=dict)
     examples: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {"train": [], "eval": []})
     statistics: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"train": [], "eval": []})
+    # BatchNorm layers that ran in train mode with gradients on.
+    moving_norms: dict[int, Any] = field(default_factory=dict)
     trained_forwards: int = 0
     last_called: Any = None
 

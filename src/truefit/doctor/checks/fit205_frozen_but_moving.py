@@ -1,7 +1,5 @@
 """Frozen weights that a step still moves (momentum, decay), and frozen BatchNorm whose statistics move."""
 
-from torch.nn.modules.batchnorm import _BatchNorm
-
 from truefit.doctor.finding import Finding, Severity
 from truefit.doctor.log import Forward, Log
 from truefit.doctor.rule import Rule
@@ -35,9 +33,9 @@ def check(log: Log) -> Finding:
     trained = log.trained_forwards()
     running = {event.model for event in log.all(Forward) if event.at in trained and event.training}
     for model in models:
-        norms = [m for m in model.called.values() if isinstance(m, _BatchNorm) and m.track_running_stats and m.affine]
+        norms = [module for module in model.moving_norms.values() if module.affine]
         still = [m for m in norms if not any(p.requires_grad for p in m.parameters(recurse=False))]
-        if model.key in running and still and all(m.training for m in still) and int(still[0].num_batches_tracked or 0):
+        if model.key in running and still:
             return RULE.warn(
                 f"{len(still)} frozen BatchNorm layers run in train mode: their statistics move, and the frozen part "
                 "changes.",

@@ -18,6 +18,8 @@ from truefit.doctor.watch import windows
 from truefit.doctor.watch.watch import Ended, Watch
 
 MOST_LABELS = 100_000
+# Samples of a pass's first batch that are kept, of the first three passes over a loader.
+FIRST = 16
 
 
 def install(watch: Watch) -> None:
@@ -118,6 +120,8 @@ def _note_batch(watch: Watch, current: Pass, batch: Any) -> None:
     parts = list(batch.values()) if isinstance(batch, dict) else batch
     tensors = [one for one in parts if isinstance(one, Tensor) and one.ndim] if isinstance(parts, list | tuple) else []
     current.sizes.append(len(tensors[0]) if tensors else 0)
+    if current.batches == 1 and tensors and sum(one.loader == current.loader for one in watch.log.passes) <= 3:
+        current.first = tensors[0][:FIRST].detach().clone()
     watch.batch, watch.labels = (parts if tensors else None), None
     for tensor in reversed(tensors[1:]):
         if tensor.ndim == 1 and tensor.dtype in (torch.int64, torch.int32, torch.uint8, torch.int16):

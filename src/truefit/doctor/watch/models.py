@@ -44,6 +44,8 @@ class Call:
         if sensitive(module):
             if module.training:
                 self.on += 1
+                if self.detailed and isinstance(module, _BatchNorm) and torch.is_grad_enabled():
+                    self.seen.moving_norms[id(module)] = module
             else:
                 self.off += 1
         if self.detailed:
