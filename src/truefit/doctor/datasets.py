@@ -66,7 +66,8 @@ def all_labels(loader: Any) -> np.ndarray | None:
         return None
     if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) != len(dataset):
         return None
-    return array.astype(np.int64)[indices]
+    chosen: np.ndarray = array.astype(np.int64)[indices]
+    return chosen
 
 
 def says_test(seen: LoaderSeen) -> str | None:
@@ -80,7 +81,11 @@ def says_test(seen: LoaderSeen) -> str | None:
         return "the data set was made with train=False"
     if isinstance(root, str | PurePath) and PurePath(root).name.lower() in ("test", "testing"):
         return f"the data set's folder is {PurePath(root).name}"
-    named = [name for name in seen.name.split(", ") if "test" in name.lower().split("_")[0:3] or name.lower().startswith("test")]
+    named = [
+        name
+        for name in seen.name.split(", ")
+        if "test" in name.lower().split("_")[0:3] or name.lower().startswith("test")
+    ]
     return f"the script calls it {named[0]}" if named else None
 
 

@@ -59,7 +59,9 @@ def outputs_of(value: Any) -> list[Tensor]:
     return [one for part in value for one in outputs_of(part)] if isinstance(value, list | tuple) else []
 
 
-def call(seen: ModelSeen, inputs: tuple[Tensor, ...], *, training: bool, seed: int = 0, grad: bool = False) -> list[Tensor]:
+def call(
+    seen: ModelSeen, inputs: tuple[Tensor, ...], *, training: bool, seed: int = 0, grad: bool = False
+) -> list[Tensor]:
     """Outputs for these inputs with the generators seeded: call it within `untouched`."""
     seen.module.train(training)
     rng.seed_all(seed)

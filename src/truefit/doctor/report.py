@@ -102,7 +102,10 @@ def as_sarif(findings: list[Finding]) -> dict[str, Any]:
             "message": {"text": f"{finding.message} Fix: {finding.fix}"},
         }
         if finding.where.file and finding.where.line:
-            place = {"artifactLocation": {"uri": _relative(finding.where.file)}, "region": {"startLine": finding.where.line}}
+            place = {
+                "artifactLocation": {"uri": _relative(finding.where.file)},
+                "region": {"startLine": finding.where.line},
+            }
             result["locations"] = [{"physicalLocation": place}]
         results.append(result)
     rules = [{"id": f.code, "name": f.name, "shortDescription": {"text": f.healthy or f.message}} for f in findings]

@@ -155,7 +155,8 @@ class _Program:
             sources = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError("the notebook can't be read", where=path, found=error, wanted="nbformat 4") from None
-        codes, declared = [], {}
+        codes: list[Any] = []
+        declared: dict[str, str] = {}
         for number, source in enumerate(sources, 1):
             text = source if isinstance(source, str) else "".join(source)
             # Lines for IPython or the shell are left out; the numbers of the others stay.

@@ -19,9 +19,7 @@ def check(log: Log) -> Finding:
     if not calls:
         return RULE.not_applicable("no loss that takes logits was called")
     softmax = [
-        loss
-        for loss in calls
-        if loss.made_by == "softmax" and loss.probabilities and loss.name == "cross_entropy"
+        loss for loss in calls if loss.made_by == "softmax" and loss.probabilities and loss.name == "cross_entropy"
     ]
     sigmoid = [loss for loss in calls if loss.made_by == "sigmoid" and loss.name != "cross_entropy"]
     for found, layer in ((softmax, "softmax"), (sigmoid, "sigmoid")):

@@ -36,7 +36,9 @@ def check(log: Log) -> Finding:
                     f"{count:,} parameters, and state_dict does not save them.",
                     where=where,
                     numbers={"where it is kept": path or "nowhere: it is made in forward", "parameters": count},
-                    fix=f"self.{path.partition('[')[0]} = nn.ModuleList([...])" if path else "make the layer in __init__",
+                    fix=f"self.{path.partition('[')[0]} = nn.ModuleList([...])"
+                    if path
+                    else "make the layer in __init__",
                 )
     return RULE.ok("Every layer that ran is registered.")
 

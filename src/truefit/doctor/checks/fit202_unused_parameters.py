@@ -33,7 +33,9 @@ def check(log: Log) -> Finding:
         if idle:
             return RULE.warn(
                 f"{len(idle)} of the model's parameter tensors never get a gradient, as their layers never run: "
-                f"{idle[0][0]} and others." if len(idle) > 1 else f"{idle[0][0]} never gets a gradient: it never runs.",
+                f"{idle[0][0]} and others."
+                if len(idle) > 1
+                else f"{idle[0][0]} never gets a gradient: it never runs.",
                 where=seen.where,
                 numbers={"tensors": len(idle), "parameters": sum(p.numel() for _, p in idle), "steps": log.steps},
                 fix="use these layers in forward, or remove them",

@@ -39,7 +39,11 @@ def check(log: Log) -> Finding:
                 f"No gradient reaches {cut[0]}{f' and {len(cut) - 1} more tensors' if len(cut) > 1 else ''}: their "
                 "layers run, but the graph is cut between them and the output.",
                 where=seen.where,
-                numbers={"tensors without gradient": len(cut), "steps": log.steps, "replayed": "all outputs, grad None"},
+                numbers={
+                    "tensors without gradient": len(cut),
+                    "steps": log.steps,
+                    "replayed": "all outputs, grad None",
+                },
                 fix="remove .detach(), .data, .numpy() or torch.no_grad() from forward; freeze layers with requires_grad_(False)",
             )
     return RULE.ok("Gradients reach every trainable layer that runs.", numbers={"steps": log.steps})

@@ -38,8 +38,11 @@ def check(log: Log) -> Finding:
             return RULE.warn(
                 f"In eval mode the same images give other outputs with another seed: {what}.",
                 where=functional.where if functional else seen.where,
-                numbers={"change with another seed": f"{change:.2g}", "with the same seed": f"{repeatable:.2g}",
-                         "at most": LIMIT},
+                numbers={
+                    "change with another seed": f"{change:.2g}",
+                    "with the same seed": f"{repeatable:.2g}",
+                    "at most": LIMIT,
+                },
                 fix="F.dropout(x, p, training=self.training), or nn.Dropout(p) made in __init__",
             )
     return RULE.ok("In eval mode the same images give the same outputs.")

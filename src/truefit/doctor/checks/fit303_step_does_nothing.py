@@ -36,8 +36,11 @@ def check(log: Log) -> Finding:
                 "The optimiser's steps change no weight, although gradients are not zero"
                 + (": the learning rate is 0." if zero else "."),
                 where=measured[0].where,
-                numbers={"steps measured": len(measured), "that changed a weight": 0,
-                         "largest learning rate": max(max(one.rates, default=0.0) for one in measured)},
+                numbers={
+                    "steps measured": len(measured),
+                    "that changed a weight": 0,
+                    "largest learning rate": max(max(one.rates, default=0.0) for one in measured),
+                },
                 fix="look at the learning rate, and at which parameters the optimiser was made from",
             )
     return RULE.ok("Steps change the weights.", numbers={"steps": len(steps)})

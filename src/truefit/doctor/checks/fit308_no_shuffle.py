@@ -67,7 +67,8 @@ def _labels_in_order(
     if labels is not None and sequential:
         return labels
     if labels is not None and order and max(order) < len(labels):
-        return labels[np.asarray(order)]
+        drawn: np.ndarray = labels[np.asarray(order)]
+        return drawn
     return np.asarray(seen_labels) if complete and seen_labels else None
 
 

@@ -33,7 +33,9 @@ def check(log: Log) -> Finding:
         "trained tensors drawn anew": f"{share:.0%}",
     }
     if share < 0.3:
-        return RULE.not_applicable("only a small part of the trained weights was drawn anew, as when a head is replaced")
+        return RULE.not_applicable(
+            "only a small part of the trained weights was drawn anew, as when a head is replaced"
+        )
     fix = "initialise in the constructor, once; a second call of train() then goes on from the learnt weights"
     # One optimiser on both sides goes on with the momenta of weights that are gone: no experiment does that.
     if before[-1].optimizer == after[0].optimizer:

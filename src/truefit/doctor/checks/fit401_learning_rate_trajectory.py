@@ -26,7 +26,13 @@ def check(log: Log) -> Finding:
     inner = {id(part) for seen in seen_any for part in getattr(seen.scheduler, "_schedulers", ())}
     for seen in seen_any:
         steps = [one for one in log.all(Scheduled) if one.scheduler == seen.key]
-        if not steps and id(seen.scheduler) not in inner and len(passes) >= 2 and log.passes[-1].number > passes[1].number:
+        if (
+            not steps
+            and not log.cut
+            and id(seen.scheduler) not in inner
+            and len(passes) >= 2
+            and log.passes[-1].number > passes[1].number
+        ):
             return RULE.warn(
                 f"{type(seen.scheduler).__name__} was made, and never stepped in {len(passes)} epochs: the learning "
                 "rate stays as it began.",
@@ -43,8 +49,12 @@ def check(log: Log) -> Finding:
             rates = _simulated(seen, length)
             if rates is not None:
                 low, last, top = min(rates), rates[-1], max(rates)
-                numbers = {"steps in an epoch": length, "rate at the start": f"{top:.3g}",
-                           "after one epoch": f"{last:.3g}", "epochs seen": len(passes)}
+                numbers = {
+                    "steps in an epoch": length,
+                    "rate at the start": f"{top:.3g}",
+                    "after one epoch": f"{last:.3g}",
+                    "epochs seen": len(passes),
+                }
                 if type(seen.scheduler) is CosineAnnealingLR and seen.scheduler.T_max * 2 <= length:
                     return RULE.fail(
                         "The cosine schedule is counted in epochs and stepped in batches: it falls and rises again "

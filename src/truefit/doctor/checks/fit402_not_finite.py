@@ -29,7 +29,8 @@ def check(log: Log) -> Finding:
             f"The loss is {first.value} at backward number {number}: {cause}.",
             where=first.where,
             numbers={"first": number, "not finite": len(bad), "of": len(backwards)},
-            fix="mend the images (a standard deviation of 0?)" if first.bad_input else "lower the learning rate, clip the "
-            "gradient's norm, or look for log(0) and division by 0",
+            fix="mend the images (a standard deviation of 0?)"
+            if first.bad_input
+            else "lower the learning rate, clip the gradient's norm, or look for log(0) and division by 0",
         )
     return RULE.ok("Every loss was finite.", numbers={"losses": len(backwards)})

@@ -23,7 +23,8 @@ def check(log: Log) -> Finding:
     distinct = [seen for n, seen in enumerate(training) if not any(same_samples(seen, one) for one in training[:n])]
     if len(distinct) > 1:
         return RULE.not_applicable("several training sets, as in cross-validation")
-    apart, inside = [], []
+    apart: list[tuple[LoaderSeen, int, int]] = []
+    inside: list[tuple[LoaderSeen, int, int]] = []
     for seen in evaluation:
         if same_samples(seen, distinct[0]):
             continue

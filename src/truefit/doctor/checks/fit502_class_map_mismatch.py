@@ -28,8 +28,11 @@ def check(log: Log) -> Finding:
             return RULE.fail(
                 f'Class "{name}" is number {reference[name]} in training and {found[name]} in evaluation.',
                 where=seen.where,
-                numbers={"classes with another number": len(wrong), "classes in training": len(reference),
-                         "in evaluation": len(found)},
+                numbers={
+                    "classes with another number": len(wrong),
+                    "classes in training": len(reference),
+                    "in evaluation": len(found),
+                },
                 fix="give every split a folder for each class, or map names to the training set's numbers",
             )
     return RULE.ok("Classes have the same numbers in training and evaluation.", numbers={"classes": len(reference)})

@@ -1,6 +1,7 @@
 """The evaluation draws random transforms: the same sample is another image each time."""
 
 import copy
+import itertools
 from typing import Any
 
 import torch
@@ -48,11 +49,13 @@ def check(log: Log) -> Finding:
 def _between_passes(log: Log, seen: LoaderSeen) -> tuple[int, int] | None:
     """How many of the first samples differ between two passes that asked for the same ones."""
     passes = [one for one in log.passes_of(seen) if one.first is not None]
-    for one, two in zip(passes, passes[1:], strict=False):
+    for one, two in itertools.pairwise(passes):
         count = len(one.first)
         same = len(one.order) >= count and one.order[:count] == two.order[:count]
         if same and one.first.shape == two.first.shape:
-            return int((one.first != two.first).flatten(1).any(dim=1).sum()) if one.first.ndim > 1 else 0, count
+            # NaN is not equal to itself, and no sign of a random transform.
+            other = (one.first != two.first) & ~((one.first != one.first) & (two.first != two.first))
+            return int(other.reshape(count, -1).any(dim=1).sum()), count
     return None
 
 

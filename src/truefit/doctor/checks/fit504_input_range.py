@@ -26,7 +26,10 @@ def check(log: Log) -> Finding:
             continue
         looked = True
         low, high = _range(training)
-        numbers: dict[str, int | float | str] = {"lowest in training": round(low, 4), "highest in training": round(high, 4)}
+        numbers: dict[str, int | float | str] = {
+            "lowest in training": round(low, 4),
+            "highest in training": round(high, 4),
+        }
         if evaluation:
             found = _gap(training, evaluation)
             if found is not None:
@@ -34,7 +37,8 @@ def check(log: Log) -> Finding:
                 return RULE.fail(
                     f"The images of the evaluation are scaled otherwise than those of training: {found}.",
                     where=evaluation[0]["file"],
-                    numbers=numbers | {"lowest in evaluation": round(v_low, 4), "highest in evaluation": round(v_high, 4)},
+                    numbers=numbers
+                    | {"lowest in evaluation": round(v_low, 4), "highest in evaluation": round(v_high, 4)},
                     fix="use the same ToTensor and Normalize for both; only the random transforms differ",
                 )
         if high > UNSCALED and all(one["whole"] for one in training):
@@ -66,7 +70,7 @@ def _range(batches: list[dict[str, Any]]) -> tuple[float, float]:
 
 def _spread(batches: list[dict[str, Any]]) -> float:
     stds = [value for one in batches for value in one["std"]]
-    return sum(stds) / len(stds)
+    return float(sum(stds) / len(stds))
 
 
 def _gap(training: list[dict[str, Any]], evaluation: list[dict[str, Any]]) -> str | None:

@@ -39,8 +39,11 @@ def check(log: Log) -> Finding:
             "The model is measured in train mode: dropout drops, BatchNorm uses the batch's own statistics and goes on "
             "learning from the evaluation's images.",
             where=wrong[0].where,
-            numbers={"evaluation calls in train mode": len(wrong), "of": len(calls),
-                     "layers that were on": max(one.on for one in wrong)},
+            numbers={
+                "evaluation calls in train mode": len(wrong),
+                "of": len(calls),
+                "layers that were on": max(one.on for one in wrong),
+            },
             fix="model.eval()  # before the evaluation; model.train() after it",
         )
     return RULE.ok("The model is measured in eval mode.", numbers={"calls": len(calls)})

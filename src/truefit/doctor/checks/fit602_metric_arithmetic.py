@@ -43,8 +43,12 @@ def check(log: Log) -> Finding:
             f"The printed {figure} is the mean of the batches' means, and the last batch is smaller: its samples "
             "count for more.",
             where=one.where,
-            numbers={"printed": round(means, 6), "over all samples": round(exact, 6), "times seen": len(wrong),
-                     "sizes": f"{one.sizes[0]} and {one.sizes[-1]}"},
+            numbers={
+                "printed": round(means, 6),
+                "over all samples": round(exact, 6),
+                "times seen": len(wrong),
+                "sizes": f"{one.sizes[0]} and {one.sizes[-1]}",
+            },
             fix="total += loss.item() * len(images); at the end total / len(dataset)",
         )
     if not decided:

@@ -27,7 +27,12 @@ def check(log: Log) -> Finding:
                 f"Only {matched} of {one.keys} tensors of the model were loaded, as the names differ"
                 + (f" ({one.example})." if one.example else "."),
                 where=one.where,
-                numbers={"matched": matched, "in the model": one.keys, "in the file": given, "at least": f"{LEAST:.0%}"},
+                numbers={
+                    "matched": matched,
+                    "in the model": one.keys,
+                    "in the file": given,
+                    "at least": f"{LEAST:.0%}",
+                },
                 fix='state = {k.removeprefix("module."): v for k, v in state.items()}; leave strict=True',
             )
     return RULE.ok("Loaded names match the model's.", numbers={"times": len(loads)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ def install(watch: Watch) -> None:
     """Wrap each function of torch.nn.init that writes a tensor, and torch.manual_seed."""
     for name in [name for name in vars(nn.init) if name.endswith("_") and not name.startswith("_")]:
         if callable(getattr(nn.init, name)):
-            watch.patch(nn.init, name, lambda original, name=name: _wrapped(watch, name, original))
+            watch.patch(nn.init, name, partial(_wrapped, watch, name))
 
     def make_seed(original: Any) -> Any:
         def manual_seed(seed: int) -> Any:

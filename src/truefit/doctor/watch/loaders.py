@@ -133,7 +133,7 @@ def _note_batch(watch: Watch, current: Pass, batch: Any) -> None:
 
 def _asked_by_a_loop(frame: Any) -> bool:
     """Whether a `for` asks: it takes the end well. A bare next() in a counted loop would not."""
-    return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "FOR_ITER"
+    return bool(dis.opname[frame.f_code.co_code[frame.f_lasti]] == "FOR_ITER")
 
 
 def _name(loader: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ LOOKED_AT = 20
 def install(watch: Watch) -> None:
     """Wrap the functions of torch.nn.functional; the loss modules call those."""
     for name in NAMES:
-        watch.patch(F, name, lambda original, name=name: _wrapped(watch, name, original))
+        watch.patch(F, name, partial(_wrapped, watch, name))
 
 
 def _wrapped(watch: Watch, name: str, original: Any) -> Any:

@@ -116,9 +116,7 @@ def _seen(watch: Watch, module: nn.Module) -> ModelSeen | None:
     return seen
 
 
-def _record(
-    watch: Watch, seen: ModelSeen, running: Call, training: bool, args: Any, kwargs: Any, outputs: Any
-) -> None:
+def _record(watch: Watch, seen: ModelSeen, running: Call, training: bool, args: Any, kwargs: Any, outputs: Any) -> None:
     inputs = args if args else tuple(kwargs.values())
     first = next((one for one in inputs if isinstance(one, Tensor)), None)
     grad = torch.is_grad_enabled()

@@ -27,7 +27,7 @@ def install(watch: Watch) -> None:
 
         # A stream that takes no attribute is left alone.
         with suppress(AttributeError):
-            stream.write = watched
+            stream.write = watched  # type: ignore[method-assign]
 
             def undo(stream: Any = stream) -> None:
                 with suppress(AttributeError):

@@ -55,7 +55,17 @@ class Watch:
         self._undo: list[Callable[[], None]] = []
 
     def __enter__(self) -> Log:
-        from truefit.doctor.watch import amp, gradients, initialisation, loaders, losses, models, printing, steps, weights
+        from truefit.doctor.watch import (
+            amp,
+            gradients,
+            initialisation,
+            loaders,
+            losses,
+            models,
+            printing,
+            steps,
+            weights,
+        )
 
         self.on = True
         for subject in (models, losses, gradients, steps, amp, loaders, initialisation, weights, printing):
@@ -64,7 +74,9 @@ class Watch:
         os.register_at_fork(after_in_child=self.turn_off)
         return self.log
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.on = False
         for undo in reversed(self._undo):
             undo()
@@ -89,7 +101,7 @@ class Watch:
 
     def patch(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         """Put `make(original)` in the place of owner.name until the watch ends."""
-        original = vars(owner)[name] if name in vars(owner) else None
+        original = vars(owner).get(name, None)
         known = getattr(owner, name)
         setattr(owner, name, make(known))
 
