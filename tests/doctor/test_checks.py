@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import pytest
-
-from conftest import LOOP, SETUP, alarms
+from loops import LOOP, SETUP, alarms
 
 
 def changed(*pairs: tuple[str, str], more: str = "") -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from loops import LOOP, SETUP
 
-from conftest import LOOP, SETUP
 from truefit.doctor.checks import all_checks
 from truefit.doctor.explain import codes, page
 

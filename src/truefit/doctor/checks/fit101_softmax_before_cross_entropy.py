@@ -34,7 +34,7 @@ def check(log: Log) -> Finding:
                 "can't come near 0.",
                 where=first.where,
                 numbers=numbers,
-                fix=f"return logits: remove the {layer} at the end of forward; use it only where you show probabilities",
+                fix=f"return logits: remove the {layer} at the end of forward; use it to show probabilities only",
             )
     # Without a graph (evaluation) there is no proof, but rows of probabilities in every call say enough to warn.
     plain = [loss for loss in calls if not loss.grad and loss.probabilities is not None]

@@ -44,7 +44,7 @@ def check(log: Log) -> Finding:
                     "steps": log.steps,
                     "replayed": "all outputs, grad None",
                 },
-                fix="remove .detach(), .data, .numpy() or torch.no_grad() from forward; freeze layers with requires_grad_(False)",
+                fix="remove .detach(), .data, .numpy() or no_grad() from forward; to freeze: requires_grad_(False)",
             )
     return RULE.ok("Gradients reach every trainable layer that runs.", numbers={"steps": log.steps})
 

@@ -28,7 +28,7 @@ def check(log: Log) -> Finding:
                 "a gradient, and momentum or weight decay go on.",
                 where=seen.where,
                 numbers={"frozen tensors that moved": len(moved), "steps": max(seen.moved_frozen.values())},
-                fix="freeze before the optimiser is made, and give it [p for p in model.parameters() if p.requires_grad]",
+                fix="freeze first; then the optimiser gets [p for p in model.parameters() if p.requires_grad]",
             )
     trained = log.trained_forwards()
     running = {event.model for event in log.all(Forward) if event.at in trained and event.training}
