@@ -55,7 +55,10 @@ class Cut(nn.Module):
 model, loss""",
         1,
     ),
-    "FIT204": changed(("train_loader, valid", "model[6].requires_grad_(False)\ntrain_loader, valid")),
+    "FIT204": changed(
+        ("optimizer = ", "model[6].requires_grad_(False)\noptimizer = "),
+        ("SGD(model.parameters()", "SGD([p for p in model.parameters() if p.requires_grad]"),
+    ),
     "FIT205": changed(
         ("train_loader, valid", "model[0].requires_grad_(False); model[1].requires_grad_(False)\ntrain_loader, valid")
     ),
@@ -229,3 +232,31 @@ def test_silenced_code_is_not_applicable_with_the_reason(watched):
     finding = next(one for one in done.findings if one.code == "FIT101")
     assert finding.outcome.value == "not applicable"
     assert "a study of this very mistake" in finding.reason
+
+
+def test_pretraining_then_a_probe_on_the_frozen_network_is_silent(watched):
+    probe = """
+model.requires_grad_(False)
+model.eval()
+head = nn.Linear(4, 4)
+optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
+for images, labels in train_loader:
+    optimizer.zero_grad()
+    loss_function(head(model(images)), labels).backward()
+    optimizer.step()
+"""
+    assert alarms(watched(SETUP + LOOP + probe)) == {}
+
+
+def test_state_of_a_watched_scheduler_can_be_saved(watched, tmp_path):
+    text = changed(
+        (
+            "train_loader, valid",
+            "scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 2)\ntrain_loader, valid",
+        ),
+        ("    model.eval()", "    scheduler.step()\n    model.eval()"),
+        more=f"\ntorch.save(scheduler.state_dict(), {str(tmp_path / 'state.pt')!r})\n",
+    )
+    done = watched(text)
+    assert done.script_exit == 0
+    assert alarms(done) == {}

@@ -239,7 +239,7 @@ class ModelSeen:
     unregistered: dict[int, tuple[Any, Where]] = field(default_factory=dict)
     examples: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {"train": [], "eval": []})
     statistics: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"train": [], "eval": []})
-    # BatchNorm layers that ran in train mode with gradients on.
+    # Frozen BatchNorm layers that ran in train mode with gradients on.
     moving_norms: dict[int, Any] = field(default_factory=dict)
     trained_forwards: int = 0
     last_called: Any = None

@@ -17,7 +17,8 @@ def check(log: Log) -> Finding:
     models = log.trained_models()
     if not models:
         return RULE.not_applicable("no model was trained")
-    loaded = {key for event in log.all(Loaded) for key in event.parameters}
+    # Loaded, or trained before it was frozen.
+    loaded = {key for event in log.all(Loaded) for key in event.parameters} | log.optimized()
     for seen in models:
         parameters = list(seen.module.parameters())
         trainable = sum(p.numel() for p in parameters if p.requires_grad)

@@ -33,8 +33,7 @@ def check(log: Log) -> Finding:
     trained = log.trained_forwards()
     running = {event.model for event in log.all(Forward) if event.at in trained and event.training}
     for model in models:
-        norms = [module for module in model.moving_norms.values() if module.affine]
-        still = [m for m in norms if not any(p.requires_grad for p in m.parameters(recurse=False))]
+        still = list(model.moving_norms.values())
         if model.key in running and still:
             return RULE.warn(
                 f"{len(still)} frozen BatchNorm layers run in train mode: their statistics move, and the frozen part "

@@ -3,7 +3,7 @@
 from typing import Any
 
 from truefit.doctor.finding import Finding, Severity
-from truefit.doctor.log import Log, ModelSeen
+from truefit.doctor.log import Forward, Log, ModelSeen
 from truefit.doctor.rule import Rule
 
 RULE = Rule(
@@ -18,10 +18,19 @@ UNSCALED, TINY, RATIO = 10.0, 0.02, 8.0
 
 def check(log: Log) -> Finding:
     trained, held = log.trained_forwards(), log.trained_models()
+    # A call that neither trains nor evaluates (features from a frozen network) may be given anything.
+    keys = {seen.key for seen in log.evaluation_loaders()}
+    passes = {one.number for one in log.passes if one.loader in keys}
+    measured = {
+        one.at for one in log.all(Forward) if one.at not in trained and (one.loader_pass in passes or not log.loaders)
+    }
+    # Several training sets (pretraining, then another task) have no one scale to compare with.
+    if len(log.training_loaders()) > 1:
+        measured = set()
     looked = False
     for seen in held:
         training = [one for one in _all(seen) if one["at"] in trained]
-        evaluation = [one for one in _all(seen) if one["at"] not in trained]
+        evaluation = [one for one in _all(seen) if one["at"] in measured]
         if not training:
             continue
         looked = True

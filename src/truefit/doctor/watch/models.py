@@ -14,6 +14,7 @@ from torch.nn.modules.loss import _Loss
 
 from truefit.doctor.callsite import call_site
 from truefit.doctor.log import Forward, ModelSeen
+from truefit.doctor.replay import outputs_of
 from truefit.doctor.watch.watch import Watch
 
 MOST_MODELS = 16
@@ -27,6 +28,11 @@ def sensitive(module: nn.Module) -> bool:
     if isinstance(module, _BatchNorm):
         return bool(module.track_running_stats)
     return isinstance(module, _DropoutNd) and module.p > 0
+
+
+def _frozen(module: nn.Module) -> bool:
+    parameters = list(module.parameters(recurse=False))
+    return bool(parameters) and not any(p.requires_grad for p in parameters)
 
 
 class Call:
@@ -44,7 +50,7 @@ class Call:
         if sensitive(module):
             if module.training:
                 self.on += 1
-                if self.detailed and isinstance(module, _BatchNorm) and torch.is_grad_enabled():
+                if self.detailed and isinstance(module, _BatchNorm) and torch.is_grad_enabled() and _frozen(module):
                     self.seen.moving_norms[id(module)] = module
             else:
                 self.off += 1
@@ -119,7 +125,8 @@ def _seen(watch: Watch, module: nn.Module) -> ModelSeen | None:
 def _record(watch: Watch, seen: ModelSeen, running: Call, training: bool, args: Any, kwargs: Any, outputs: Any) -> None:
     inputs = args if args else tuple(kwargs.values())
     first = next((one for one in inputs if isinstance(one, Tensor)), None)
-    grad = torch.is_grad_enabled()
+    # A frozen part is called for training without being trained.
+    grad = torch.is_grad_enabled() and any(one.requires_grad for one in outputs_of(outputs))
     kind = first.device.type if first is not None else "cpu"
     half = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) is torch.float16
     event = Forward(

@@ -103,54 +103,60 @@ def _seen(watch: Watch, optimizer: Any) -> OptimizerSeen:
 
 
 def _install_schedulers(watch: Watch) -> None:
-    making = set()
+    # Only the outermost step of a scheduler counts: not those in its making, nor those of schedulers inside it.
+    busy: list[Any] = []
+    patched: set[type] = set()
+
+    def make_step(original: Any) -> Any:
+        def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
+            if busy or not watch.listening():
+                return original(scheduler, *args, **kwargs)
+            busy.append(scheduler)
+            try:
+                result = original(scheduler, *args, **kwargs)
+            finally:
+                busy.pop()
+            seen = watch.log.schedulers.get(id(scheduler))
+            if seen is not None:
+                watch.add(
+                    Scheduled(
+                        at=watch.now(),
+                        scheduler=seen.key,
+                        where=call_site(type(scheduler).__name__),
+                        rate=float(seen.optimizer.param_groups[0]["lr"]),
+                        loader_pass=_running(watch),
+                    )
+                )
+            return result
+
+        return step
+
+    def patch_step(kind: type) -> None:
+        # On the class, never on the instance: a scheduler's state_dict is all that stands in its __dict__.
+        for one in kind.__mro__:
+            if "step" in vars(one) and one not in patched:
+                patched.add(one)
+                watch.patch(one, "step", make_step)
 
     def make_init(original: Any) -> Any:
         def init(scheduler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> None:
-            if watch.listening() and id(scheduler) not in watch.log.schedulers:
-                watch.log.schedulers[id(scheduler)] = SchedulerSeen(
-                    key=id(scheduler),
-                    scheduler=scheduler,
-                    where=call_site(type(scheduler).__name__),
-                    optimizer=optimizer,
-                )
-            making.add(id(scheduler))
+            if watch.listening():
+                if id(scheduler) not in watch.log.schedulers:
+                    where = call_site(type(scheduler).__name__)
+                    seen = SchedulerSeen(key=id(scheduler), scheduler=scheduler, where=where, optimizer=optimizer)
+                    watch.log.schedulers[id(scheduler)] = seen
+                patch_step(type(scheduler))
+            busy.append(scheduler)
             try:
                 original(scheduler, optimizer, *args, **kwargs)
             finally:
-                making.discard(id(scheduler))
-            # The instance's own `step` is set by its parent class: wrap it where the script calls it.
-            step = scheduler.step
-            if getattr(step, "watched", False):
-                return
-
-            def watched_step(*args: Any, **kwargs: Any) -> Any:
-                result = step(*args, **kwargs)
-                if watch.listening() and id(scheduler) in watch.log.schedulers:
-                    groups = optimizer.param_groups
-                    watch.add(
-                        Scheduled(
-                            at=watch.now(),
-                            scheduler=id(scheduler),
-                            where=call_site(type(scheduler).__name__),
-                            rate=float(groups[0]["lr"]),
-                            loader_pass=_running(watch),
-                        )
-                    )
-                return result
-
-            watched_step.watched = True  # type: ignore[attr-defined]
-            scheduler.step = watched_step
-
-            def unwrap() -> None:
-                scheduler.__dict__.pop("step", None)
-
-            watch.on_exit(unwrap)
+                busy.pop()
 
         return init
 
     watch.patch(LRScheduler, "__init__", make_init)
-    watch.patch(torch.optim.lr_scheduler.ReduceLROnPlateau, "__init__", make_init)
+    for name in ("ReduceLROnPlateau", "SequentialLR"):
+        watch.patch(getattr(torch.optim.lr_scheduler, name), "__init__", make_init)
 
 
 def _running(watch: Watch) -> int | None:
