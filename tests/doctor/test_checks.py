@@ -260,3 +260,21 @@ def test_state_of_a_watched_scheduler_can_be_saved(watched, tmp_path):
     done = watched(text)
     assert done.script_exit == 0
     assert alarms(done) == {}
+
+
+def test_noise_in_training_alone_is_no_other_scale(watched):
+    noisy = changed(
+        (
+            "        optimizer.zero_grad()",
+            "        images = images + 0.3 * torch.randn_like(images)\n        optimizer.zero_grad()",
+        )
+    )
+    assert alarms(watched(noisy)) == {}
+
+
+def test_normalised_training_and_plain_evaluation_fail(watched):
+    plain = changed(
+        ("data = TensorDataset(x[:160]", "data = TensorDataset((x[:160] - 0.6) / 0.3"),
+        ("held = TensorDataset(x[160:]", "held = TensorDataset(x[160:].clamp(0, 1)"),
+    )
+    assert alarms(watched(plain))["FIT504"] == "fail"
