@@ -24,7 +24,8 @@ COMMANDS = {
 }
 
 EXIT_CODES = (
-    "exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a check of the doctor failed, 130 interrupted, 143 terminated"
+    "exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a check of the doctor failed,\n"
+    "            130 interrupted, 143 terminated"
 )
 
 
