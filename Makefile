@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint clean
+.PHONY: train test lint bench clean
 
 train: $(VENV)/.installed
 	$(BIN)/truefit train digits --out runs/digits --overwrite
@@ -16,6 +16,13 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A short form of the benchmarks: minutes, on a machine with nothing else to do. Results in benchmarks/results/short.
+bench: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/import_time.py --rounds 3 --name short/import_time
+	$(BIN)/python benchmarks/peers.py --environments $(VENV)/peers --sides bare truefit_trainer --rounds 5 --steps 40 \
+		--name short/peers
+	$(BIN)/python benchmarks/scaling.py $(VENV)/scaling --largest 30000 --rounds 1 --name short/scaling
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

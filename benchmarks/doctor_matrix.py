@@ -114,7 +114,7 @@ def run_cell(tool: str, python: str, program: Program, seed: int, full: bool, ti
     if tool == "alone":
         command = [python, script]
     elif tool == "truefit":
-        command = [python, "-c", DOCTOR, "doctor", "run", script, "--json", *(["--full"] if full else [])]
+        command = [python, "-c", DOCTOR, "doctor", "run", "--json", *(["--full"] if full else []), script]
     else:
         command = [python, str(HARNESS), tool, script]
     environment = dict(os.environ, SEED=str(seed), OMP_NUM_THREADS="1", MPLBACKEND="agg", PYTHONDONTWRITEBYTECODE="1")

@@ -64,6 +64,7 @@ POINTS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--name", default="import_time")
     options = parser.parse_args()
     found: dict[str, list[float]] = {name: [] for name in POINTS}
     for _ in range(options.rounds):
@@ -74,7 +75,7 @@ def main() -> None:
         for name, values in found.items()
     }
     print(json.dumps(result, indent=2))
-    save("import_time", f"{options.rounds} rounds in turns, a fresh process each; seconds", {"seconds": result})
+    save(options.name, f"{options.rounds} rounds in turns, a fresh process each; seconds", {"seconds": result})
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 def save(name: str, protocol: str, result: dict[str, Any]) -> None:
     """Write results/NAME.json: the protocol in words, the figures, and what they were made with."""
-    RESULTS.mkdir(exist_ok=True)
     content = {"protocol": protocol, **result, **MADE_WITH, "threads": torch.get_num_threads()}
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def cifar10(folder: Path) -> Path:
