@@ -42,7 +42,7 @@ class Count(TorchDispatchMode):
 
 
 def images(n: int, split: str = "train") -> ImageSet:
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(len(split))  # no split shares an image with another
     return ImageSet(
         split=split,
         classes=("a", "b"),

@@ -182,7 +182,7 @@ def test_a_result_of_nothing_is_an_error() -> None:
 
     class Nothing(DatasetBatches):
         def epoch(self, epoch: int, first: int = 0) -> Any:
-            return iter(())
+            yield from ()
 
     with pytest.raises(InputError, match="empty"):
         loop.evaluate(

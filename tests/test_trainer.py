@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -395,6 +396,20 @@ def test_workers_make_no_difference():
     (history, with_none), (also, with_two) = trained(0), trained(2)
     assert history == also
     assert same(with_none, with_two)
+
+
+def test_workers_end_with_a_training_that_breaks_off():
+    before = set(multiprocessing.active_children())
+
+    def stop(event) -> None:
+        if isinstance(event, StepFinished):
+            raise ArithmeticError("enough")
+
+    with pytest.raises(ArithmeticError) as caught:
+        Trainer(Linear(), PLAIN, workers=2, observers=[stop]).fit(Random())
+    # The traceback, and all that its frames hold, is still there.
+    assert caught.tb is not None
+    assert set(multiprocessing.active_children()) == before
 
 
 # The recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -70,8 +70,8 @@ def train_epoch(
     precision = precision or Precision()
     gradient = GradientStep(network, optimizer, clip_norm=clip_norm, precision=precision)
     meter = _Meter("train", epoch, batches, observe, gradient, so_far)
-    with mode(network, training=True):
-        for step, batch in enumerate(batches.epoch(epoch, meter.begun), start=meter.begun):
+    with mode(network, training=True), closing(batches.epoch(epoch, meter.begun)) as stream:
+        for step, batch in enumerate(stream, start=meter.begun):
             gradient.clear()
             loss: Tensor | None = None
             correct: Tensor | None = None
@@ -114,8 +114,13 @@ def evaluate(
     meter = _Meter(split, epoch, batches, observe)
     kept: list[Tensor] = []
     targets: list[Tensor] = []
-    with mode(network, training=False), rng.preserved(device_of(network)), torch.no_grad():
-        for batch in batches.epoch(epoch):
+    with (
+        mode(network, training=False),
+        rng.preserved(device_of(network)),
+        torch.no_grad(),
+        closing(batches.epoch(epoch)) as stream,
+    ):
+        for batch in stream:
             with precision.autocast():
                 outputs = network(batch.images)
                 task.check(outputs, batch)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -64,8 +64,8 @@ class Batches(Protocol):
     def steps(self) -> int | None: ...
     @property
     def batch_size(self) -> int: ...
-    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """The batches of this epoch, from the one numbered `first` on."""
+    def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
+        """The batches of this epoch, from the one numbered `first` on. Closing it gives back what it holds."""
         ...
 
     def indices(self, epoch: int, step: int) -> list[int] | None:
@@ -147,7 +147,7 @@ class MemoryBatches(_Planned):
     def damaged(self, epoch: int, step: int) -> list[int]:
         return []  # bytes are always finite
 
-    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
         for step, rows in enumerate(self.plan.batches(epoch)[first:], start=first):
             labels = self.labels.index_select(0, rows.to(self.labels.device))
             yield Batch(self._prepared(rows, self.draw(rows, epoch, step)), labels, self.distinct)
@@ -184,15 +184,22 @@ class DatasetBatches(_Planned):
         self._loader: DataLoader[Any] | None = None
         self._requests: list[tuple[int, list[int]]] = []
 
-    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
         seed = self.plan.seed or 0
         cut = self.plan.batches(epoch)
         requests = [(rng.key(seed, "fetch", epoch, step), rows.tolist()) for step, rows in enumerate(cut)][first:]
-        for step, (images, targets) in enumerate(self._fetched(requests), start=first):
-            labels = distinct_labels(targets)
-            images = images.to(self.device, non_blocking=True)
-            images = _prepared(images, self.pipeline, self.draw(cut[step], epoch, step))
-            yield Batch(images, targets.to(self.device, non_blocking=True), labels)
+        complete = False
+        try:
+            for step, (images, targets) in enumerate(self._fetched(requests), start=first):
+                labels = distinct_labels(targets)
+                images = images.to(self.device, non_blocking=True)
+                images = _prepared(images, self.pipeline, self.draw(cut[step], epoch, step))
+                yield Batch(images, targets.to(self.device, non_blocking=True), labels)
+            complete = True
+        finally:
+            if not complete:
+                # The workers end with their loader, now and not when a traceback is forgotten.
+                self._loader = None
 
     def damaged(self, epoch: int, step: int) -> list[int]:
         rows = self.plan.batches(epoch)[step].tolist()
@@ -239,7 +246,7 @@ class IterableBatches:
         self.dataset, self.batch_size, self.device, self.epochs = dataset, batch_size, device, epochs
         self.share_last, self.pipeline, self.augment, self.seed = share_last, pipeline, seed is not None, seed or 0
 
-    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
         with rng.seeded_host(rng.key(self.seed, "stream", epoch)):
             stream = iter(self.dataset)
         # A stream can't be entered in the middle: what comes before is read and dropped.

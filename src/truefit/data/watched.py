@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from truefit.data.batches import Batch, Batches
 
@@ -44,7 +44,7 @@ class Watched:
         """As those of the batches."""
         return self.batches.damaged(epoch, step)
 
-    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
         """The batches, one after the other."""
         self.digest = hashlib.blake2b(digest_size=32)
         for batch in self.batches.epoch(epoch, first):
