@@ -86,6 +86,29 @@ def test_script_is_cut_and_its_files_are_kept_apart(watched, tmp_path):
     assert "fail" not in outcomes.values()
 
 
+def test_saved_files_can_be_renamed_and_copied_and_replace_nothing(watched, tmp_path):
+    (tmp_path / "best.pt").write_text("the user's")
+    (tmp_path / "last.pt").write_text("the user's")
+    more = f"""
+import os, shutil
+os.chdir({str(tmp_path)!r})
+for _ in range(2):
+    torch.save(model.state_dict(), "part.tmp")
+    assert os.path.getsize("part.tmp")
+    os.replace("part.tmp", "best.pt")
+    torch.save(model.state_dict(), "last.pt")
+    shutil.copyfile("last.pt", "copy.pt")
+    shutil.copyfile("last.pt", "best.pt")
+    assert len(torch.load("best.pt")) == len(torch.load("copy.pt")) == len(model.state_dict())
+"""
+    done = watched(SETUP + LOOP + more, full=False)
+    assert done.script_exit == 0
+    assert {path.name: path.read_text() for path in tmp_path.glob("*.pt")} == dict.fromkeys(
+        ("best.pt", "last.pt"), "the user's"
+    )
+    assert not (tmp_path / "part.tmp").exists()
+
+
 def test_counted_loop_with_next_is_not_broken_by_the_cut(watched):
     text = (SETUP + LOOP).replace(
         "    for images, labels in train_loader:",

@@ -48,8 +48,8 @@ def run_script(
     """Run a script, notebook or (module=True) module, and check what was observed.
 
     full: leave the computation untouched. Else each pass over a DataLoader ends after `steps` batches, and the script
-    after three passes that train, or `seconds` after its first step; files that it writes with torch.save go to a
-    scratch folder. Raises InputError where the target can't be read.
+    after three passes that train, or `seconds` after its first step; files that it writes with torch.save replace
+    none, and are not kept. Raises InputError where the target can't be read.
     """
     program = _Program.of(target, module)
     from truefit.doctor.checks import run_checks
@@ -85,7 +85,7 @@ def run_script(
                 "--full watches it whole"
             )
         if watch.redirected:
-            notes.append(f"{len(watch.redirected)} files went to a scratch folder, not to {watch.redirected[0]}")
+            notes.append(f"saved files are not kept: {watch.redirected[0]}, in all {len(watch.redirected)} times")
         findings = run_checks(log)
     return Watched(
         findings=findings,

@@ -31,7 +31,8 @@ class Limits:
 class Watch:
     """`with Watch() as log:` records what happens inside. limits: None leaves the computation untouched.
 
-    scratch: folder that files written by torch.save and safetensors go to instead, where limits cut the training.
+    scratch: folder that files written by torch.save and safetensors go to instead, where limits cut the training, if
+    others stand in their places; where none does, they are written there, and removed in the end.
     """
 
     def __init__(self, log: Log | None = None, *, limits: Limits | None = None, scratch: Path | None = None) -> None:
@@ -40,6 +41,7 @@ class Watch:
         self.on = False
         self.thread = threading.get_ident()
         self.redirected: list[str] = []
+        self.made: set[Path] = set()
         # What is going on right now: the outermost call of a module, the last pass, calls since the last backward.
         self.inside: Any = None
         self.current: Pass | None = None
@@ -81,6 +83,8 @@ class Watch:
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
+        for path in self.made:
+            path.unlink(missing_ok=True)
 
     def turn_off(self) -> None:
         """Record nothing from here on."""
@@ -124,6 +128,11 @@ class Watch:
         if time.perf_counter() - self.first_step > self.limits.seconds:
             self.log.cut = True
             raise Ended
+
+    def is_new(self, path: str | os.PathLike[str]) -> bool:
+        """Whether nothing of the user's stands where a file is to be written."""
+        target = Path(path).absolute()
+        return target in self.made or not os.path.lexists(target)
 
     def place(self, path: Any) -> Any:
         """Where a file that the script writes really goes, or is read from."""

@@ -1,8 +1,9 @@
-"""Weights and training states: taken, loaded, saved and read. With limits, written files go to a scratch folder."""
+"""Weights and training states: taken, loaded, saved and read. With limits, no written file replaces one."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import weakref
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def install(watch: Watch) -> None:
     _others(watch, read)
     _files(watch, taken, read)
     _safetensors(watch)
+    _moves(watch)
 
 
 def _checkpoint(read: list[tuple[int, Any]], state: Any) -> int | None:
@@ -194,10 +196,57 @@ def _safetensors(watch: Watch) -> None:
 def _redirect(watch: Watch, target: Any) -> Any:
     if not watch.listening() or watch.scratch is None or not isinstance(target, str | os.PathLike):
         return target
+    watch.redirected.append(str(target))
+    if watch.is_new(target):
+        watch.made.add(Path(target).absolute())
+        return target
     place: Path = watch.place(target)
     place.parent.mkdir(parents=True, exist_ok=True)
-    watch.redirected.append(str(target))
     return place
+
+
+def _moves(watch: Watch) -> None:
+    """Files that the script saved, and then renames or copies, as many do to keep the best or to write whole files."""
+    copy = shutil.copyfile
+
+    def make_move(original: Any) -> Any:
+        def move(src: Any, dst: Any, **kwargs: Any) -> None:
+            source = _saved(watch, src)
+            if source is None or kwargs:
+                original(src, dst, **kwargs)
+                return
+            place = _redirect(watch, dst)
+            if place is dst:
+                shutil.move(source, dst) if source != Path(src).absolute() else original(src, dst)
+            else:
+                copy(source, place)
+                source.unlink()
+            watch.made.discard(source)
+
+        return move
+
+    def make_copy(original: Any) -> Any:
+        def copyfile(src: Any, dst: Any, *args: Any, **kwargs: Any) -> Any:
+            source = _saved(watch, src)
+            if source is None:
+                return original(src, dst, *args, **kwargs)
+            original(source, _redirect(watch, dst), *args, **kwargs)
+            return dst
+
+        return copyfile
+
+    watch.patch(os, "replace", make_move)
+    watch.patch(os, "rename", make_move)
+    watch.patch(shutil, "copyfile", make_copy)
+
+
+def _saved(watch: Watch, path: Any) -> Path | None:
+    """Where a file that this script has saved lies; None for any other."""
+    if not watch.listening() or watch.scratch is None or not isinstance(path, str | os.PathLike):
+        return None
+    place: Path = watch.place(path)
+    target = Path(path).absolute()
+    return place if place.is_file() else target if target in watch.made else None
 
 
 def _written(watch: Watch, source: Any) -> Any:
