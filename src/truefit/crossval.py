@@ -14,6 +14,7 @@ from truefit.data.imageset import Data
 from truefit.data.lookup import load_data
 from truefit.errors import InputError
 from truefit.events import Note
+from truefit.fitting.start import refuse_seen, weights_of
 from truefit.metrics.folds import METHOD, folds_interval
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.files import read_json, write_json
@@ -55,6 +56,9 @@ def cross_validate(
     folds: int = 5,
     group_pattern: str | None = None,
     out: str | Path | None = None,
+    report: bool = True,
+    checkpoint_every: str = "60s",
+    requeue: bool = False,
 ) -> CrossValidation:
     """Train and evaluate once for each fold of train and validation; the data's own test split is not touched.
 
@@ -62,14 +66,16 @@ def cross_validate(
     class and decided by the data's split seed; with `group_pattern` images whose file names have the same match stay
     in one fold. The trainer's model must be a name, so that each fold begins anew. out: a new folder for a run each
     (fold-1, fold-2 ...), the pooled evaluation and folds.json; or one that the same call left unfinished, whose
-    complete folds are kept.
+    complete folds are kept. report, checkpoint_every, requeue: as for `Trainer.fit`, for each fold's run.
 
-    Raises InputError for a number of folds that does not fit, and a folder that holds anything else.
+    Raises InputError for a number of folds that does not fit, a folder that holds anything else, and weights to start
+    from that were trained on this very data: they have seen what is held out.
     """
     if not isinstance(data, Data):
         data = load_data(data)
     if not isinstance(trainer.model, str):
         raise InputError("folds need a model that is built anew for each", fix="name the model, such as convnet")
+    refuse_seen(trainer.weights_from, data, "folds")
     pool = pool_of(data)
     groups = None if group_pattern is None else groups_of(pool, group_pattern)
     number = assign(pool.labels, folds, split_seed=data.options.get("split_seed", 0), groups=groups)
@@ -82,6 +88,7 @@ def cross_validate(
         "recipe": to_plain(trainer.recipe),
         "seed": trainer.seed,
         "calibrate": trainer.calibrate,
+        "from": None if trainer.weights_from is None else weights_of(trainer.weights_from).about["digest"],
         "options": to_plain(data.options),
     }
     place = None if out is None else Path(out).resolve()
@@ -96,8 +103,15 @@ def cross_validate(
             continue
         part = fold_of(data, fold, folds, group_pattern)
         trainer.notify(Note(text=part.notes[0]))
-        unfinished = here is not None and (here / "config.json").is_file()
-        run = trainer.fit(part, out=here, resume=unfinished)
+        # Not only where there is a config: a process may have been killed while it wrote that.
+        run = trainer.fit(
+            part,
+            out=here,
+            report=report,
+            resume=here is not None,
+            checkpoint_every=checkpoint_every,
+            requeue=requeue,
+        )
         assert run.evaluation is not None
         found.append(run.evaluation)
     result = CrossValidation(

@@ -15,6 +15,7 @@ from truefit.data.imageset import Data, ImageSet
 from truefit.data.lookup import load_data
 from truefit.errors import InputError
 from truefit.events import Note
+from truefit.fitting.start import refuse_seen
 from truefit.metrics.power_law import PowerLaw, bootstrap, fit_power_law
 from truefit.runs.files import write_json
 from truefit.trainer import Trainer
@@ -58,6 +59,7 @@ def learning_curve(
             found=(tuple(shares), seeds),
             wanted="3 or more growing shares up to 1; 2 or more seeds",
         )
+    refuse_seen(trainer.weights_from, data, "a learning curve")
     place = None if out is None else Path(out).resolve()
     if place is not None and place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise InputError("the output folder is not empty", where=place, fix="name another --out")

@@ -24,7 +24,16 @@ def run_folds(command: TrainCommand, config: TrainConfig, trainer: Trainer, data
     _refuse(command, config, "--folds")
     assert command.folds is not None
     out = command.out or Path("runs") / f"{data.name}-{config.model}-{command.folds}-folds"
-    result = cross_validate(trainer, data, folds=command.folds, group_pattern=command.group_pattern, out=out)
+    result = cross_validate(
+        trainer,
+        data,
+        folds=command.folds,
+        group_pattern=command.group_pattern,
+        out=out,
+        report=command.report,
+        checkpoint_every=command.checkpoint_every,
+        requeue=command.requeue,
+    )
     if not command.quiet:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("fold", "n", "correct", "accuracy", "95 % interval", "loss"):
@@ -68,8 +77,12 @@ def _refuse(command: TrainCommand, config: TrainConfig, what: str) -> None:
     unfit = {
         "--dry-run": command.dry_run,
         "--overwrite": command.overwrite,
+        "--seeds": command.seeds is not None,
         "--select-on test": config.select_on == "test",
-        "--folds with --learning-curve": command.folds is not None and command.learning_curve,
+        "--folds": command.folds is not None and command.learning_curve,
+        "--group-pattern": command.group_pattern is not None and command.learning_curve,
+        # Of its trainings nothing is kept that could be gone on with.
+        "--resume": command.resume and command.learning_curve,
     }
     for option, said in unfit.items():
         if said:

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from truefit.checkpoint.state import load_weights
+from truefit.data.imageset import Data
 from truefit.errors import InputError
 from truefit.fitting.plan import StartingWeights
 from truefit.runs.folder import RunFolder
@@ -31,6 +32,21 @@ def weights_of(run: str | Path) -> StartingWeights:
         "digest": description["digests"]["weights"],
     }
     return StartingWeights(weights=dict(weights), about=about)
+
+
+def refuse_seen(run: str | Path | None, data: Data, what: str) -> None:
+    """InputError where the run to start from was trained on this very data: its weights have seen what is held out."""
+    if run is None:
+        return
+    about = RunFolder.open(run).read_config()["data"]
+    if about.get("spec") == data.spec:
+        raise InputError(
+            f"{what} can't start from weights that were trained on the same data",
+            where=run,
+            found=f"a run on {data.spec}",
+            wanted="weights that have not seen the images that are held out",
+            fix="leave --from out, or name a run on other data",
+        )
 
 
 def start_from(network: nn.Module, start: StartingWeights) -> None:
