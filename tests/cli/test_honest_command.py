@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from fruit import SMALL, draw_classes
@@ -89,7 +90,27 @@ def test_folds_by_command_go_on_and_can_be_evaluated(invoke, fruit):
     assert one.code == 0, one.err
     assert one.json["evaluation"]["correct"] == answer.json["folds"][1]["correct"]
     assert invoke(*words, "--group-pattern", "^.").code == 2
-    assert invoke(*words, "--select-on", "test").code == 2
+    for unfit in (["--select-on", "test"], ["--seeds", "2"]):
+        assert invoke(*words, *unfit).code == 2
+    assert "--group-pattern says nothing without --folds" in invoke("train", fruit, "--group-pattern", "^.").err
+
+
+def test_folds_and_curve_refuse_weights_that_have_seen_what_is_held_out(invoke, trained):
+    data = trained.config["data"]["spec"]
+    for what in (["--folds", "2"], ["--learning-curve"]):
+        answer = invoke("train", data, "--device", "cpu", "--from", trained.folder, *what, "--out", "out")
+        assert answer.code == 2
+        assert "weights that were trained on the same data" in answer.err
+    assert not Path("out").exists()
+
+
+def test_looks_at_another_folder_are_not_those_at_the_runs_own_test(invoke, fruit, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRUEFIT_CACHE", str(tmp_path / "cache"))
+    run = shutil.copytree(trained.folder, tmp_path / "run")
+    assert invoke("evaluate", run, "--json").json["looks_on_this_machine"] == {"looks": 1, "runs": 1}
+    other = invoke("evaluate", run, fruit, "--json").json
+    assert other["evaluation"]["n"] != 0
+    assert other["looks_on_this_machine"] is None
 
 
 def test_learning_curve_by_command(invoke, fruit):

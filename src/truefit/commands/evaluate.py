@@ -71,14 +71,14 @@ def main(arguments: Sequence[str]) -> int:
         stream = human_stream(command.json)
         print(figure_line(evaluation), file=stream)
         print(f"  {further_line(evaluation)}", file=stream)
-        print(f"  {looks_line(evaluation, run.config)}; written to {place}", file=stream)
+        print(f"  {looks_line(evaluation)}; written to {place}", file=stream)
     if command.json:
         print_json(
             {
                 "run": str(command.run),
                 "folder": str(place),
                 "evaluation": figures(evaluation),
-                "looks_on_this_machine": all_looks(evaluation, run.config),
+                "looks_on_this_machine": all_looks(evaluation),
             }
         )
     return 0

@@ -111,17 +111,17 @@ def figure_line(evaluation: Evaluation) -> str:
     return f"{evaluation}\n  {method}; {'; '.join(extra)}"
 
 
-def looks_line(evaluation: Evaluation, config: dict[str, Any]) -> str:
+def looks_line(evaluation: Evaluation) -> str:
     """How often the split has been looked at: by this run, and by all runs that the ledger beside the data knows."""
     line = f"looks at {evaluation.split} so far: {evaluation.looks}"
-    here = all_looks(evaluation, config)
+    here = all_looks(evaluation)
     return line if here is None else f"{line} (with other runs on this machine: {here['looks']} by {here['runs']})"
 
 
-def all_looks(evaluation: Evaluation, config: dict[str, Any]) -> dict[str, int] | None:
-    """Looks at this split, and the runs that looked, as the ledger beside the data has them; None without one."""
-    fingerprint = config["data"]["splits"].get(evaluation.split, {}).get("fingerprint")
-    here = looks_here(fingerprint)
+def all_looks(evaluation: Evaluation) -> dict[str, int] | None:
+    """Looks at these samples, and the runs that looked, as the ledger beside the data has them; None without one."""
+    # Not by the split's name: another folder may have one that is called like the run's own.
+    here = looks_here(evaluation.fingerprint)
     return None if here is None else {"looks": here.looks, "runs": len(here.runs)}
 
 
