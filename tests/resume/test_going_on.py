@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from parts import BrokeOffError, assert_same_run, broken_off, ended_at, longer, notes, recipe, train
+from parts import BrokeOffError, assert_same_run, broken_off, ended_at, longer, network, notes, recipe, train
 
-from truefit import InputError, Trainer, load
+from helpers import image_set
+from truefit import InputError, Run, Trainer, load
+from truefit.events import Event, Observer, Progress, nobody
 from truefit.recipes.recipe import EmaConfig
 from truefit.runs.folder import RunFolder
 
@@ -138,3 +140,21 @@ def test_going_on_with_a_replacement_that_was_killed_finishes_it(tmp_path: Path)
     assert len(list(tmp_path.iterdir())) == 2
     assert_same_run(train(recipe("muon"), out=out, resume=True), train(recipe("muon")))
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_what_is_done_again_after_the_last_epoch_counts_as_one_look(tmp_path: Path) -> None:
+    def stop(event: Event) -> None:
+        if isinstance(event, Progress) and event.split == "test":
+            raise BrokeOffError
+
+    def calibrated(out: Path, observers: list[Observer], **fit: bool) -> Run:
+        trainer = Trainer(network(), recipe(), calibrate=True, observers=observers)
+        images, validation, test = (image_set(22, seed=seed) for seed in range(3))
+        return trainer.fit(images, validation, test_set=test, out=out, select_on="validation", **fit)
+
+    with pytest.raises(BrokeOffError):
+        calibrated(tmp_path / "run", [stop])
+    calibrated(tmp_path / "run", [nobody], resume=True)
+    calibrated(tmp_path / "whole", [nobody])
+    ledgers = [(tmp_path / name / "ledger.jsonl").read_bytes() for name in ("run", "whole")]
+    assert ledgers[0] == ledgers[1]

@@ -336,7 +336,11 @@ class Fit:
     def _calibrate(self) -> None:
         if self.plan.calibrate and self.validation_set is not None:
             found = calibrate_predictor(
-                self.predictor(), self.validation_set, split=self.plan.select_on, observe=self.plan.notify
+                self.predictor(),
+                self.validation_set,
+                split=self.plan.select_on,
+                by=f"train: calibration after epoch {len(self.history)}",
+                observe=self.plan.notify,
             )
             self.config = found.applied(self.config)
             self.calibration = to_plain(found)
