@@ -121,6 +121,18 @@ def test_command_to_repeat_a_run_makes_the_same_settings(fruit, options):
     assert to_plain(again.recipe.resolved(images=True, mirror=data.mirror)) == config["recipe"]
 
 
+def test_command_to_repeat_a_run_keeps_what_makes_it_another_run():
+    options = {"folds": 3, "fold": 2, "group_pattern": "^(.)"}
+    config = settings_of(Trainer(epochs=1, device="cpu"), truefit.load_data("digits"))
+    about = {**config["data"], "options": {**config["data"]["options"], **options}}
+    config |= {"data": about, "calibrate": True, "select_on": "test", "from": {"run": "runs/a b"}}
+    record = Record(folder=None, config=config, history=[], evaluation=None, weights=None, selected_on=None)
+    again = parse_train(shlex.split(command_of(record))[2:])
+    assert (again.folds, again.group_pattern, str(again.from_run)) == (3, "^(.)", "runs/a b")
+    assert again.config.calibrate
+    assert again.config.select_on == "test"
+
+
 def settings_of(trainer: Trainer, data: truefit.Data) -> dict:
     """config.json as a training writes it, without training."""
     from truefit.fitting.fit import Fit

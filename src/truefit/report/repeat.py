@@ -12,11 +12,22 @@ from truefit.runs.record import Record
 # With another optimiser than the recipe's, only the short form keeps a learning rate.
 SHORT = {"optimizer.name": "optimizer", "optimizer.lr": "lr", "schedule.name": "schedule"}
 # Options of the data with the values that they have when not given.
-DATA_OPTIONS = {"image_size": None, "resize": "crop", "val_fraction": None, "split_seed": 0, "skip_unreadable": False}
+DATA_OPTIONS = {
+    "image_size": None,
+    "resize": "crop",
+    "val_fraction": None,
+    "split_seed": 0,
+    "skip_unreadable": False,
+    "folds": None,
+    "group_pattern": None,
+}
 
 
 def command(record: Record) -> str | None:
-    """`truefit train DATA ...`, of the named recipe only what differs. None where data or network came from Python."""
+    """`truefit train DATA ...`, of the named recipe only what differs. None where data or network came from Python.
+
+    Of a fold's run it is the command that makes all folds.
+    """
     config = record.config
     about, model = config.get("data", {}), config.get("model", {}).get("name")
     if "options" not in about or model is None:
@@ -25,6 +36,9 @@ def command(record: Record) -> str | None:
     given: dict[str, Any] = {"model": (model, "convnet"), "seed": (config["seed"], 0)}
     given |= {name: (about["options"].get(name, usual), usual) for name, usual in DATA_OPTIONS.items()}
     given |= {"workers": (config["settings"]["workers"], 0), "measure_training": (config["measure_training"], False)}
+    given |= {"calibrate": (config.get("calibrate", False), False)}
+    given |= {"select_on": (config.get("select_on", "validation"), "validation")}
+    given |= {"from": ((config.get("from") or {}).get("run"), None)}
     for name, (value, usual) in given.items():
         if value != usual:
             words += _option(name, value)
