@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,8 @@ from scipy.stats import t
 import truefit
 from helpers import image_set, tiny_network
 from truefit import InputError, Trainer, TruefitError, compare, load_seeds
+from truefit.errors import Interrupted
+from truefit.events import Progress
 from truefit.recipes.recipe import Recipe
 from truefit.repeating import differences
 from truefit.runs.seeds import SeedRuns
@@ -32,9 +35,9 @@ def fit(out, seeds=2, **more):
         return tiny_network(int(torch.randint(1000, ())))
 
     sets = {"validation_set": image_set(20, seed=1), "test_set": image_set(40, seed=2), **more.pop("sets", {})}
-    overwrite = more.pop("overwrite", False)
+    options = {name: more.pop(name) for name in ("overwrite", "report", "select_on") if name in more}
     made = trainer(**more)
-    return made.fit_seeds(image_set(48), **sets, seeds=seeds, out=out, make_network=make, overwrite=overwrite)
+    return made.fit_seeds(image_set(48), **sets, seeds=seeds, out=out, make_network=make, **options)
 
 
 def test_each_seed_has_a_run_and_the_folder_says_what_they_say(tmp_path):
@@ -50,6 +53,28 @@ def test_each_seed_has_a_run_and_the_folder_says_what_they_say(tmp_path):
     assert [config.pop("seed") for config in configs] == [0, 1, 2]
     assert configs[0] == configs[1] == configs[2]
     assert "3 seeds: sd" in str(found)
+
+
+def test_what_fit_is_told_holds_for_each_seed(tmp_path):
+    found = fit(tmp_path / "test", select_on="test", report=False)
+    assert "selected on test" in str(found)
+    assert not list(tmp_path.glob("test/*/report.html"))
+    assert "selected on test" not in str(fit(tmp_path / "usual"))
+    assert len(list(tmp_path.glob("usual/*/report.html"))) == 2
+
+
+def test_a_signal_during_the_last_evaluation_ends_before_the_next_seed(tmp_path):
+    def interrupt(event):
+        if isinstance(event, Progress) and event.split == "test" and not (tmp_path / "seed-1").exists():
+            signal.raise_signal(signal.SIGINT)
+            tell.clear()
+
+    tell = [interrupt]
+    with pytest.raises(Interrupted, match="SIGINT"):
+        fit(tmp_path, 2, observers=[lambda event: [one(event) for one in tell]])
+    assert [path.name for path in tmp_path.glob("seed-*")] == ["seed-0"]
+    assert (tmp_path / "seed-0" / "evaluation.json").is_file()
+    assert list(fit(tmp_path, 2).evaluations) == [0, 1]
 
 
 def test_seed_gives_the_run_that_it_gives_alone(tmp_path):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from truefit.checkpoint.interval import Interval
 from truefit.checkpoint.signals import Signals
 from truefit.errors import InputError, shorten
 from truefit.events import Note, Observer
@@ -30,13 +32,16 @@ def repeat(
     out: Path | None,
     overwrite: bool,
     notify: Observer,
+    interval: Interval | None = None,
+    requeue: bool = False,
+    after: Callable[[Run, Fit], None] | None = None,
 ) -> SeedRuns:
     """Train with each seed, and collect the evaluations.
 
     prepare: makes the training of a seed. out: a folder that is new, empty, or holds seeds of the very same
     settings: those that are complete are not trained again, one that broke off is gone on with. seeds.json covers every
     complete seed in `out`, also those not asked for now: none is left out for its figure. overwrite: train all
-    seeds that are asked for again.
+    seeds that are asked for again. interval, requeue: see `Keeping`. after: called with each run that was written.
 
     Raises InputError: no seeds, one of them twice; a folder with other things in it, or with seeds of other settings.
     """
@@ -56,7 +61,11 @@ def repeat(
                 found="neither a test nor a validation set",
                 wanted="one of them",
             )
-        run = fit.run() if out is None else _run_in(out / folder_of(seed), fit, overwrite=overwrite, notify=notify)
+        if out is None:
+            run = fit.run()
+        else:
+            keeping = partial(Keeping, interval=interval or Interval(), requeue=requeue)
+            run = _run_in(out / folder_of(seed), fit, keeping, overwrite=overwrite, notify=notify, after=after)
         assert run.evaluation is not None
         evaluations[seed] = run.evaluation
         if out is not None:
@@ -68,22 +77,48 @@ def repeat(
     return result
 
 
-def _run_in(path: Path, fit: Fit, *, overwrite: bool, notify: Observer) -> Run:
+def _run_in(
+    path: Path,
+    fit: Fit,
+    keeping: Callable[..., Keeping],
+    *,
+    overwrite: bool,
+    notify: Observer,
+    after: Callable[[Run, Fit], None] | None,
+) -> Run:
     """The seed's training, gone on with where it broke off."""
     folder = RunFolder.create(path, overwrite=True) if overwrite else RunFolder.take(path)
     try:
         found = None if overwrite else take_up(folder, fit.describe(), notify)
         with Signals().watched() as signals:
-            return fit.run(Keeping(folder=folder, signals=signals, found=found))
+            run = fit.run(keeping(folder=folder, signals=signals, found=found))
+            if after is not None:
+                after(run, fit)
+        return run
     finally:
         folder.release()
 
 
 def _check(prepare: Callable[[int], Fit], seeds: Sequence[int], out: Path, *, overwrite: bool) -> dict[int, Evaluation]:
     """The seeds in `out` that are complete. InputError before anything is written where `out` can't be used."""
+    found = {}
+    for seed in check_folder(out):
+        folder = out / folder_of(seed)
+        again = overwrite and seed in seeds
+        RunFolder.check_new(folder, overwrite=True)
+        if again or not (folder / "config.json").is_file() or not (folder / "config.json").stat().st_size:
+            continue
+        _check_settings(RunFolder.open(folder).read_config(), prepare(seed).describe(), folder)
+        if (folder / "evaluation.json").is_file():
+            found[seed] = Evaluation.load(folder)
+    return found
+
+
+def check_folder(out: Path) -> list[int]:
+    """The seeds that were begun in a folder. InputError where it holds anything else, or can't be written."""
     if not out.exists():
         RunFolder.check_new(out)
-        return {}
+        return []
     content = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
     present = sorted(int(name.removeprefix("seed-")) for name in content if re.fullmatch(r"seed-\d+", name))
     foreign = [name for name in content if name not in (FILE, PLOT) and not re.fullmatch(r"seed-\d+", name)]
@@ -95,17 +130,7 @@ def _check(prepare: Callable[[int], Fit], seeds: Sequence[int], out: Path, *, ov
             wanted="a new or empty folder, or one that train --seeds wrote",
             fix="name another --out",
         )
-    found = {}
-    for seed in present:
-        folder = out / folder_of(seed)
-        again = overwrite and seed in seeds
-        RunFolder.check_new(folder, overwrite=True)
-        if again or not (folder / "config.json").is_file() or not (folder / "config.json").stat().st_size:
-            continue
-        _check_settings(RunFolder.open(folder).read_config(), prepare(seed).describe(), folder)
-        if (folder / "evaluation.json").is_file():
-            found[seed] = Evaluation.load(folder)
-    return found
+    return present
 
 
 def _check_settings(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:

@@ -156,13 +156,18 @@ class Trainer:
         out: str | Path | None = None,
         overwrite: bool = False,
         make_network: Callable[[], nn.Module] | None = None,
+        report: bool = True,
+        select_on: Literal["validation", "test"] = "validation",
+        checkpoint_every: str = "60s",
+        requeue: bool = False,
     ) -> SeedRuns:
         """Train once with each seed on the same splits; data sets as for `fit`.
 
         seeds: how many, counted on from the trainer's own seed; or the seeds themselves. out: a folder for
         seed-0/, seed-1/... and seeds.json. The same call again trains only what is missing there, and refuses seeds
         of other settings; overwrite: trains all seeds that are asked for again. make_network: makes the network,
-        called anew for each seed, where the model is not one that is known by name.
+        called anew for each seed, where the model is not one that is known by name. report, select_on,
+        checkpoint_every, requeue: as for `fit`, for each of the runs.
 
         Raises InputError as `fit` does, and where the model is a network: its weights would go on from seed to seed.
         """
@@ -182,11 +187,20 @@ class Trainer:
             if make_network is not None:
                 with rng.seeded(seed):
                     trainer.model = make_network()
-            return trainer._prepare(training_set, validation_set, test_set)
+            return trainer._prepare(training_set, validation_set, test_set, select_on=select_on)
 
         chosen = range(self.seed, self.seed + seeds) if isinstance(seeds, int) else seeds
         place = None if out is None else Path(out)
-        return repeat(prepare, list(chosen), out=place, overwrite=overwrite, notify=self.notify)
+        return repeat(
+            prepare,
+            list(chosen),
+            out=place,
+            overwrite=overwrite,
+            notify=self.notify,
+            interval=Interval.parse(checkpoint_every),
+            requeue=requeue,
+            after=_write_report if report else None,
+        )
 
     def _load(self, spec: str | Path) -> Data:
         usual = image_sizes(self.model)[1] if isinstance(self.model, str) else 32

@@ -387,6 +387,14 @@ def test_dry_run_finds_an_output_folder_that_is_not_empty(invoke, fruit):
     assert Path("full/notes.txt").read_text() == "mine"
 
 
+def test_dry_run_takes_a_folder_of_seeds_that_training_would_go_on_in(invoke, fruit):
+    words = ("train", fruit, *SMALL, "--dry-run", "--seeds", "2", "--out", "seeds")
+    Path("seeds/seed-0").mkdir(parents=True)
+    assert invoke(*words).code == 0
+    Path("seeds/notes.txt").write_text("mine")
+    assert invoke(*words).code == 2
+
+
 def test_dry_run_finds_an_output_folder_that_cannot_be_made(invoke, fruit):
     answer = invoke("train", fruit, *SMALL, "--dry-run", "--out", "/proc/nowhere")
     assert answer.code == 2

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from truefit.errors import Interrupted
+
 
 class Signals:
     """SIGTERM and SIGINT ask to end: `ends_with` is then the signal's number. SIGUSR1 asks to save: `save`.
@@ -25,7 +27,11 @@ class Signals:
 
     @contextmanager
     def watched(self) -> Iterator[Signals]:
-        """Watch for signals, then give them back to who watched before."""
+        """Watch for signals, then give them back to who watched before.
+
+        One that asked to end, and came too late for a step to heed it, raises Interrupted then: what was watched is
+        complete, and nothing may follow it.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
@@ -41,6 +47,9 @@ class Signals:
             for number, handler in before.items():
                 # None: it was set by code that is not Python's, and can't be set from here.
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if self.ends_with is not None:
+            name = signal.Signals(self.ends_with).name
+            raise Interrupted(f"interrupted by {name}: this run came to its end before", self.ends_with)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == getattr(signal, "SIGUSR1", None):

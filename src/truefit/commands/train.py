@@ -218,6 +218,8 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
             fix="leave one of them out" if command.overwrite else "--out FOLDER",
         )
     many = command.folds is not None or command.learning_curve
+    if command.group_pattern is not None and not many:
+        raise InputError("--group-pattern says nothing without --folds", fix="--folds 5, or leave it out")
     if command.seeds is not None:
         require(command.seeds >= 1, "seeds", command.seeds, "at least 1", "--seeds 5")
     elif many:
@@ -271,7 +273,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         if run.evaluation is not None:
             print(figure_line(run.evaluation), file=stream)
             print(f"  {further_line(run.evaluation)}", file=stream)
-            print(f"  {looks_line(run.evaluation, run.config)}", file=stream)
+            print(f"  {looks_line(run.evaluation)}", file=stream)
         print(f"  run: {out}", file=stream)
         if (out / "report.html").is_file():
             print(f"  report: {out / 'report.html'}", file=stream)
@@ -285,7 +287,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
                 "seconds": round(seconds, 2),
                 "fit_seconds": round(fit_seconds, 2),
                 "evaluation": evaluation,
-                "looks_on_this_machine": all_looks(run.evaluation, run.config) if run.evaluation is not None else None,
+                "looks_on_this_machine": all_looks(run.evaluation) if run.evaluation is not None else None,
             }
         )
     return 0
@@ -299,7 +301,17 @@ def _run_seeds(trainer: Any, data: Any, command: TrainCommand, make: Any, stream
 
     model = command.config.model.rpartition(":")[2]
     out = command.out or next_run(Path("runs"), f"{data.name}-{model}-seeds")
-    result = trainer.fit_seeds(data, seeds=command.seeds, out=out, overwrite=command.overwrite, make_network=make)
+    result = trainer.fit_seeds(
+        data,
+        seeds=command.seeds,
+        out=out,
+        overwrite=command.overwrite,
+        make_network=make,
+        report=command.report,
+        select_on=command.config.select_on,
+        checkpoint_every=command.checkpoint_every,
+        requeue=command.requeue,
+    )
     plot(result).savefig(out / PLOT, metadata={"Date": None})
     if not command.quiet:
         print_seeds(result, stream)
@@ -312,6 +324,7 @@ def _run_seeds(trainer: Any, data: Any, command: TrainCommand, make: Any, stream
 def _dry_run(trainer: Any, data: Any, out: Path, command: TrainCommand, lines: Any) -> int:
     from truefit.commands.output import print_json
     from truefit.data.imageset import ImageSet
+    from truefit.repeating import check_folder
     from truefit.runs.folder import RunFolder
     from truefit.runs.ledger import unrecorded
 
@@ -327,7 +340,9 @@ def _dry_run(trainer: Any, data: Any, out: Path, command: TrainCommand, lines: A
         validation=few(data.validation, 64) if data.validation is not None else None,
         test=few(data.test, 64) if data.test is not None else None,
     )
-    if not command.resume:
+    if command.seeds is not None:
+        check_folder(out)
+    elif not command.resume:
         RunFolder.check_new(out, overwrite=command.overwrite)
     parent = next(place for place in out.absolute().parents if place.is_dir())
     try:
