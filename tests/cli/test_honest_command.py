@@ -96,7 +96,7 @@ def test_folds_by_command_go_on_and_can_be_evaluated(invoke, fruit):
 
 
 def test_folds_and_curve_refuse_weights_that_have_seen_what_is_held_out(invoke, trained):
-    data = trained.config["data"]["spec"]
+    data = trained.read("config.json")["data"]["spec"]
     for what in (["--folds", "2"], ["--learning-curve"]):
         answer = invoke("train", data, "--device", "cpu", "--from", trained.folder, *what, "--out", "out")
         assert answer.code == 2
