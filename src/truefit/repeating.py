@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,6 +12,7 @@ from truefit.checkpoint.interval import Interval
 from truefit.checkpoint.signals import Signals
 from truefit.errors import InputError, shorten
 from truefit.events import Note, Observer
+from truefit.fitting import keeping
 from truefit.fitting.fit import Fit
 from truefit.fitting.keeping import Keeping, take_up
 from truefit.runs.evaluation import Evaluation
@@ -22,7 +22,7 @@ from truefit.runs.seeds import FILE, SeedRuns, folder_of
 
 PLOT = "seeds.svg"
 # What may differ between the seeds of one recipe: where and with what they ran stands in each run's config.json.
-FREE = {"schema", "seed", "commit", "hardware", "versions"}
+FREE = {"seed", "commit", "hardware", "versions"}
 
 
 def repeat(
@@ -64,8 +64,8 @@ def repeat(
         if out is None:
             run = fit.run()
         else:
-            keeping = partial(Keeping, interval=interval or Interval(), requeue=requeue)
-            run = _run_in(out / folder_of(seed), fit, keeping, overwrite=overwrite, notify=notify, after=after)
+            make_keeping = partial(Keeping, interval=interval or Interval(), requeue=requeue)
+            run = _run_in(out / folder_of(seed), fit, make_keeping, overwrite=overwrite, notify=notify, after=after)
         assert run.evaluation is not None
         evaluations[seed] = run.evaluation
         if out is not None:
@@ -80,7 +80,7 @@ def repeat(
 def _run_in(
     path: Path,
     fit: Fit,
-    keeping: Callable[..., Keeping],
+    make_keeping: Callable[..., Keeping],
     *,
     overwrite: bool,
     notify: Observer,
@@ -91,7 +91,7 @@ def _run_in(
     try:
         found = None if overwrite else take_up(folder, fit.describe(), notify)
         with Signals().watched() as signals:
-            run = fit.run(keeping(folder=folder, signals=signals, found=found))
+            run = fit.run(make_keeping(folder=folder, signals=signals, found=found))
             if after is not None:
                 after(run, fit)
         return run
@@ -134,8 +134,7 @@ def check_folder(out: Path) -> list[int]:
 
 
 def _check_settings(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    # As JSON gives it back: tuples are lists there.
-    changed = differences(before, json.loads(json.dumps(now)))
+    changed = differences(before, now)
     if changed:
         raise InputError(
             "this seed was trained with other settings",
@@ -148,11 +147,5 @@ def _check_settings(before: dict[str, Any], now: dict[str, Any], folder: Path) -
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two configs, such as `recipe.epochs: 3 before, 5 now`, but for what may differ."""
-    return [line for name in sorted({*before, *now} - FREE) for line in _compare(name, before.get(name), now.get(name))]
-
-
-def _compare(name: str, before: Any, now: Any) -> list[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = sorted({*before, *now})
-        return [line for key in keys for line in _compare(f"{name}.{key}", before.get(key), now.get(key))]
-    return [] if before == now else [f"{name}: {before!r} before, {now!r} now"]
+    found = keeping.differences(before, now, free=FREE, absent=None)
+    return [f"{name}: {was!r} before, {new!r} now" for name, (was, new) in sorted(found.items())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,11 +102,15 @@ def is_done(folder: RunFolder, config: dict[str, Any]) -> bool:
         return False
 
 
-def differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Settings that decide a run and are not the same, by dotted names: (before, now)."""
+def differences(
+    before: dict[str, Any], now: dict[str, Any], free: Set[str] = _FREE, absent: Any = "nothing"
+) -> dict[str, tuple[Any, Any]]:
+    """Settings that are not the same in two configs, by dotted names: (before, now).
+
+    free: what may differ. absent: stands for a setting that one of them lacks.
+    """
     old, new = _flat(to_plain(before)), _flat(to_plain(now))
-    names = [name for name in {**old, **new} if not any(name == free or name.startswith(f"{free}.") for free in _FREE)]
-    absent = "nothing"
+    names = [name for name in {**old, **new} if not any(name == one or name.startswith(f"{one}.") for one in free)]
     found = {name: (old.get(name, absent), new.get(name, absent)) for name in names}
     return {name: both for name, both in found.items() if both[0] != both[1] and name != "schema"}
 

@@ -89,13 +89,12 @@ def _same_data(records: Sequence[Record]) -> bool:
 
 def _tests(records: Sequence[Record], names: Sequence[str]) -> dict[str, Any] | None:
     """What `truefit.compare` says of the runs that were evaluated; None where it has nothing to compare."""
-    compare = getattr(truefit, "compare", None)
     measured = [record.evaluation for record in records if record.evaluation is not None]
-    if compare is None or len(measured) < 2:
+    if len(measured) < 2:
         return None
     evaluated = [name for record, name in zip(records, names, strict=True) if record.evaluation is not None]
     try:
-        found = compare(*measured)
+        found = truefit.compare(*measured)
     except InputError as error:
         return {"letters": [], "verdicts": [], "remarks": [f"The runs can't be compared: {error.what}."]}
     letters = [side.letter for side in found.sides]
