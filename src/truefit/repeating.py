@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from truefit.checkpoint.interval import Interval
-from truefit.checkpoint.signals import Signals
 from truefit.errors import InputError, shorten
 from truefit.events import Note, Observer
 from truefit.fitting import keeping
 from truefit.fitting.fit import Fit
-from truefit.fitting.keeping import Keeping, take_up
+from truefit.fitting.folder import FolderUse, fit_into
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.folder import RunFolder
-from truefit.runs.run import Run
 from truefit.runs.seeds import FILE, SeedRuns, folder_of
 
 PLOT = "seeds.svg"
@@ -30,24 +26,21 @@ def repeat(
     seeds: Sequence[int],
     *,
     out: Path | None,
-    overwrite: bool,
+    use: FolderUse,
     notify: Observer,
-    interval: Interval | None = None,
-    requeue: bool = False,
-    after: Callable[[Run, Fit], None] | None = None,
 ) -> SeedRuns:
     """Train with each seed, and collect the evaluations.
 
     prepare: makes the training of a seed. out: a folder that is new, empty, or holds seeds of the very same
     settings: those that are complete are not trained again, one that broke off is gone on with. seeds.json covers every
-    complete seed in `out`, also those not asked for now: none is left out for its figure. overwrite: train all
-    seeds that are asked for again. interval, requeue: see `Keeping`. after: called with each run that was written.
+    complete seed in `out`, also those not asked for now: none is left out for its figure. use: of each seed's folder;
+    with `overwrite` all seeds that are asked for are trained again, else those that broke off are gone on with.
 
     Raises InputError: no seeds, one of them twice; a folder with other things in it, or with seeds of other settings.
     """
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise InputError("these are no seeds", found=list(seeds), wanted="whole numbers from 0, each once")
-    kept = _check(prepare, seeds, out, overwrite=overwrite) if out is not None else {}
+    kept = _check(prepare, seeds, out, overwrite=use.overwrite) if out is not None else {}
     evaluations = dict(kept)
     for number, seed in enumerate(seeds, start=1):
         if seed in kept:
@@ -55,17 +48,13 @@ def repeat(
             continue
         notify(Note(text=f"seed {seed} ({number} of {len(seeds)})"))
         fit = prepare(seed)
-        if fit.test_set is None and fit.validation_set is None:
+        if fit.measured_on()[1] is None:
             raise InputError(
                 "there is nothing to measure the seeds by",
                 found="neither a test nor a validation set",
                 wanted="one of them",
             )
-        if out is None:
-            run = fit.run()
-        else:
-            make_keeping = partial(Keeping, interval=interval or Interval(), requeue=requeue)
-            run = _run_in(out / folder_of(seed), fit, make_keeping, overwrite=overwrite, notify=notify, after=after)
+        run = fit.run() if out is None else fit_into(out / folder_of(seed), fit, use, notify=notify)
         assert run.evaluation is not None
         evaluations[seed] = run.evaluation
         if out is not None:
@@ -75,28 +64,6 @@ def repeat(
     if out is not None:
         result.save(out)
     return result
-
-
-def _run_in(
-    path: Path,
-    fit: Fit,
-    make_keeping: Callable[..., Keeping],
-    *,
-    overwrite: bool,
-    notify: Observer,
-    after: Callable[[Run, Fit], None] | None,
-) -> Run:
-    """The seed's training, gone on with where it broke off."""
-    folder = RunFolder.create(path, overwrite=True) if overwrite else RunFolder.take(path)
-    try:
-        found = None if overwrite else take_up(folder, fit.describe(), notify)
-        with Signals().watched() as signals:
-            run = fit.run(make_keeping(folder=folder, signals=signals, found=found))
-            if after is not None:
-                after(run, fit)
-        return run
-    finally:
-        folder.release()
 
 
 def _check(prepare: Callable[[int], Fit], seeds: Sequence[int], out: Path, *, overwrite: bool) -> dict[int, Evaluation]:

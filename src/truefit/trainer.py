@@ -13,14 +13,14 @@ from torch.utils.data import Dataset
 
 from truefit import rng
 from truefit.checkpoint.interval import Interval
-from truefit.checkpoint.signals import Signals
 from truefit.config import require
 from truefit.data.imageset import Data, ImageSet
 from truefit.data.lookup import load_data
 from truefit.errors import InputError, warn
 from truefit.events import Event, Note, Observer
 from truefit.fitting.fit import Fit
-from truefit.fitting.keeping import Keeping, is_done, settings_of, take_up
+from truefit.fitting.folder import FolderUse, fit_into
+from truefit.fitting.keeping import settings_of
 from truefit.fitting.plan import FitPlan
 from truefit.fitting.start import weights_of
 from truefit.loading import load
@@ -128,23 +128,20 @@ class Trainer:
             run = fit.run()
             self.predictor = fit.predictor()
             return run
-        folder = RunFolder.take(out) if resume else RunFolder.create(out, overwrite=overwrite)
-        try:
-            config = fit.describe()
-            if resume and is_done(folder, config):
-                run = self._finished(folder)
-                report = report and not (folder.path / "report.html").is_file()
-            else:
-                found = take_up(folder, config, self.notify) if resume else None
-                with Signals().watched() as signals:
-                    keeping = Keeping(folder=folder, signals=signals, interval=interval, found=found, requeue=requeue)
-                    run = fit.run(keeping)
-                self.predictor = fit.predictor()
+
+        def after(run: Run, fit: Fit) -> None:
+            self.predictor = fit.predictor()
             if report:
                 _write_report(run, fit)
-        finally:
-            folder.release()
-        return run
+
+        def finished(folder: RunFolder) -> Run:
+            run = self._finished(folder)
+            if report and not (folder.path / "report.html").is_file():
+                _write_report(run, fit)
+            return run
+
+        use = FolderUse(overwrite=overwrite, resume=resume, interval=interval, requeue=requeue, after=after)
+        return fit_into(out, fit, use, notify=self.notify, finished=finished)
 
     def fit_seeds(
         self,
@@ -195,11 +192,14 @@ class Trainer:
             prepare,
             list(chosen),
             out=place,
-            overwrite=overwrite,
+            use=FolderUse(
+                overwrite=overwrite,
+                resume=not overwrite,
+                interval=Interval.parse(checkpoint_every),
+                requeue=requeue,
+                after=_write_report if report else None,
+            ),
             notify=self.notify,
-            interval=Interval.parse(checkpoint_every),
-            requeue=requeue,
-            after=_write_report if report else None,
         )
 
     def _load(self, spec: str | Path) -> Data:
@@ -271,8 +271,7 @@ def _write_report(run: Run, fit: Fit) -> None:
     from truefit.report.build import write_report
     from truefit.runs.record import Record
 
-    sets = {"test": fit.test_set, "validation": fit.validation_set}
-    measured = sets.get(run.evaluation.split) if run.evaluation is not None else None
+    measured = fit.measured_on()[1] if run.evaluation is not None else None
     try:
         write_report([Record.of(run)], images=measured if isinstance(measured, ImageSet) else None)
     except Exception as error:

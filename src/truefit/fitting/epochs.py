@@ -1,0 +1,176 @@
+"""Epoch after epoch: training, validation, the choice of the best, the history."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+from truefit import loop
+from truefit.checkpoint.state import Stateful
+from truefit.checkpoint.store import Found, Position
+from truefit.checkpoint.tree import unflatten
+from truefit.data.batches import Batches
+from truefit.errors import InputError
+from truefit.events import EpochFinished, FitStarted, Note, Observer
+from truefit.fitting.best import Best
+from truefit.fitting.keeping import Keeping
+from truefit.fitting.progress import Progress, together
+from truefit.fitting.setup import Setup
+from truefit.measure import measure
+from truefit.optim.optimizers import build_optimizer
+from truefit.optim.schedules import Schedule
+from truefit.precision import Precision, describe
+from truefit.runs.evaluation import Evaluation
+from truefit.runs.folder import RunFolder
+
+
+class Epochs:
+    """The epochs of one training: how far it is, what they gave, and which was best."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.history: list[dict[str, Any]] = []
+        self.best = Best()
+        self.progress = Progress()
+
+    def run(self, keeping: Keeping | None) -> None:
+        """Train until the recipe's epochs are done, or early stopping ends it."""
+        setup = self.setup
+        recipe, settings, notify = setup.recipe, setup.settings, setup.plan.notify
+        training = setup.batches(setup.training_set, "training set", recipe.batch_size, setup.plan.seed)
+        optimizer = build_optimizer(setup.network, recipe.optimizer)
+        # An iterable set has no length: its schedule is by epochs alone.
+        schedule = Schedule(optimizer, recipe.schedule, steps_per_epoch=training.steps or 1, epochs=recipe.epochs)
+        precision = Precision(settings.precision, setup.device)
+        validation = None
+        if setup.validation_set is not None:
+            validation = setup.batches(setup.validation_set, "validation set", settings.evaluation_batch_size)
+        notify(
+            FitStarted(
+                epochs=recipe.epochs,
+                device=describe(setup.device),
+                training_samples=training.samples,
+                validation_samples=validation.samples if validation is not None else None,
+            )
+        )
+        live = Stateful(
+            network=setup.network, optimizer=optimizer, schedule=schedule, precision=precision, average=setup.average
+        )
+        progress = self.progress
+        if keeping is not None and keeping.found is not None:
+            self._go_on(keeping.found, live, keeping.folder)
+        saver = None if keeping is None else keeping.saver(partial(self._state, live), notify)
+        observe = together(progress, notify, saver)
+        while progress.epoch < recipe.epochs and not self._has_waited_enough():
+            epoch, start = progress.epoch, progress.begin()
+            trained = loop.train_epoch(
+                setup.network,
+                training,
+                setup.task,
+                optimizer,
+                epoch=epoch,
+                scheduler=schedule if training.steps is not None else None,
+                accumulate=recipe.accumulate,
+                clip_norm=recipe.clip_norm,
+                precision=precision,
+                average=setup.average,
+                so_far=progress.so_far(),
+                observe=observe,
+            )
+            trained_for = time.perf_counter() - start
+            measured = self._measure(validation, "validation", epoch, observe) if validation is not None else None
+            exact = self._measure_training(epoch, observe)
+            if training.steps is None:
+                schedule.step()
+            lr = schedule.last_lr
+            schedule.end_epoch(measured.loss if measured is not None else None)
+            if measured is not None:
+                self.best.offer(epoch + 1, measured, setup.measured)
+            record: dict[str, Any] = {
+                "epoch": epoch + 1,
+                "lr": lr,
+                "training_loss": trained.loss,
+                "running_accuracy": trained.accuracy,
+                "training_accuracy": exact.accuracy if exact is not None else None,
+                "validation_loss": measured.loss if measured is not None else None,
+                "validation_accuracy": measured.accuracy if measured is not None else None,
+                "validation_n": measured.n if measured is not None else None,
+                "validation_correct": measured.correct if measured is not None else None,
+                "validation_interval": list(measured.interval) if measured is not None else None,
+                "seconds": round(time.perf_counter() - start, 4),
+                "images_per_second": round(trained.samples / trained_for, 1),
+            }
+            if setup.plan.select_on == "test":
+                record["validation_split"] = "test"
+            self.history.append(record)
+            if keeping is not None:
+                keeping.folder.add_epoch(record)
+            progress.next_epoch()
+            notify(EpochFinished(epoch=epoch, epochs=recipe.epochs, record=record))
+            if saver is not None:
+                saver.end_of_epoch()
+        if saver is not None:
+            saver.finish()
+
+    def _has_waited_enough(self) -> bool:
+        """Early stopping: so many epochs have passed without a better one."""
+        patience = self.setup.recipe.early_stopping
+        return patience is not None and self.progress.epoch - self.best.epoch >= patience
+
+    def _state(self, live: Stateful) -> tuple[Position, dict[str, Any]]:
+        """Where training stands, and all that it needs to go on from there."""
+        position, progress = self.progress.state()
+        state = {"progress": progress, "history": self.history, "best": self.best.state(), **live.state()}
+        return position, state
+
+    def _go_on(self, found: Found, live: Stateful, folder: RunFolder) -> None:
+        """Take up training where a checkpoint stands."""
+        try:
+            state = unflatten(found.plain, found.tensors, self.setup.device)
+            self.best.load(state["best"], self.setup.measured)
+            self.progress.load(state["progress"])
+            self.history = list(state["history"])
+            live.load(state)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            raise InputError("the checkpoint does not fit this run", where=found.path, found=error) from error
+        folder.write_history(self.history)
+        self.setup.plan.notify(Note(text=f"going on from {found.position} ({found.path})"))
+
+    def _measure(self, batches: Batches, split: str, epoch: int, observe: Observer) -> Evaluation:
+        return measure(
+            self.setup.module,
+            batches,
+            classes=self.setup.classes,
+            split=split,
+            epoch=epoch,
+            averaging=self.setup.config.averaging,
+            precision=Precision(self.setup.settings.precision, self.setup.device),
+            observe=observe,
+        )
+
+    def _measure_training(self, epoch: int, observe: Observer) -> Evaluation | None:
+        setup = self.setup
+        if not setup.plan.measure_training:
+            return None
+        batches = setup.batches(setup.training_set, "training set", setup.settings.evaluation_batch_size)
+        return self._measure(batches, "train", epoch, observe)
+
+    def restore_best(self) -> None:
+        """Give the network the weights that are kept: the best, or the averaged ones, or those it has."""
+        if self.best.weights is not None:
+            self.setup.network.load_state_dict(self.best.weights)
+        elif self.setup.average is not None:
+            self.setup.network.load_state_dict(self.setup.average.network.state_dict())
+
+    @property
+    def weights(self) -> str:
+        """Which weights are kept, in words."""
+        if self.best.weights is None:
+            return f"last (epoch {len(self.history)})"
+        return f"best (epoch {self.best.epoch})"
+
+    @property
+    def selected_on(self) -> str | None:
+        """The split that chose the weights."""
+        return None if self.best.weights is None else self.setup.plan.select_on

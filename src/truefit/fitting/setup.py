@@ -1,0 +1,137 @@
+"""What a training works with, resolved and checked before the first step: data, settings, network, task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from truefit import rng
+from truefit.data.batches import Batches, make_batches
+from truefit.data.collate import count_samples
+from truefit.data.imageset import Data, ImageSet
+from truefit.data.statistics import channel_statistics
+from truefit.fitting.checks import (
+    as_image_set,
+    check_classes,
+    check_named_model,
+    check_recipe,
+    probe,
+    task_for,
+)
+from truefit.fitting.description import describe_data, describe_run
+from truefit.fitting.plan import AnySet, FitPlan
+from truefit.fitting.selection import choosing_set, training_copies
+from truefit.fitting.start import start_from
+from truefit.measure import class_names, image_size_of
+from truefit.models.lookup import build_model
+from truefit.models.traits import has_batchnorm
+from truefit.optim.averaging import WeightAverage
+from truefit.precision import resolve
+from truefit.predictor import Averaging, PredictorConfig
+
+
+class Setup:
+    """Everything that does not change from step to step, but for the weights. Raises InputError when made."""
+
+    def __init__(
+        self,
+        plan: FitPlan,
+        training_set: AnySet,
+        validation_set: AnySet | None,
+        test_set: AnySet | None,
+        data: Data | None,
+    ) -> None:
+        self.plan, self.data = plan, data
+        self.training_set = as_image_set(training_set)
+        self.validation_set = None if validation_set is None else as_image_set(validation_set)
+        self.test_set = None if test_set is None else as_image_set(test_set)
+        self.images = self.training_set if isinstance(self.training_set, ImageSet) else None
+        count_samples(training_set, "training set")
+        for role, dataset in (("validation set", validation_set), ("test set", test_set)):
+            if dataset is not None:
+                count_samples(dataset, role)
+        self.validation_set = choosing_set(plan, self.validation_set, self.test_set)
+        self.shared_with_test = training_copies(plan, self.training_set, self.test_set)
+        mirror = data.mirror if data is not None else False
+        self.recipe = plan.recipe.resolved(images=self.images is not None, mirror=mirror)
+        self.settings = plan.settings or resolve(
+            device=plan.device,
+            precision=self.recipe.precision,
+            image_size=image_size_of(training_set),
+            workers=plan.workers,
+        )
+        self.device = torch.device(self.settings.device)
+        self.classes = self.images.classes if self.images is not None else class_names(training_set)
+        self._check()
+        with rng.seeded(plan.seed, self.device):
+            self.network = self._build()
+            self.rng_after_building = torch.default_generator.get_state()
+        if plan.begun_with is not None:
+            start_from(self.network, plan.begun_with)
+        self.network.to(self.device, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
+        if isinstance(plan.model, str):
+            probe(plan.model, self.network, self.recipe, self.training_set, self.device)
+        self.average = WeightAverage(self.network, self.recipe.ema) if self.recipe.ema.decay is not None else None
+        # What is measured and kept: the averaged weights where there are any.
+        self.measured = self.network if self.average is None else self.average.network
+        self.module = Averaging(self.measured, self.recipe.averaging_resolved, 1.0)
+        self.task = task_for(self.recipe, self.training_set, self.classes)
+        mean, std = channel_statistics(self.images) if self.images is not None else ((), ())
+        self.config = PredictorConfig(
+            classes=self.classes or (),
+            images="files" if self.images is not None else "tensors",
+            image_size=self._side(),
+            resize=self.images.resize if self.images is not None else "crop",
+            mean=mean,
+            std=std,
+            averaging=self.recipe.averaging_resolved,
+            crop=self.recipe.augment.crop,
+        )
+
+    def _side(self) -> int | None:
+        """The side of the images where they are files of one square size."""
+        if self.images is None:
+            return None
+        height, width = image_size_of(self.images)
+        return height if height == width else None
+
+    def _check(self) -> None:
+        check_classes(self.classes, self.validation_set, self.test_set)
+        if isinstance(self.plan.model, str):
+            check_named_model(self.plan.model, self.recipe, self.training_set, self.classes)
+        check_recipe(self.recipe, self.classes, validated=self.validation_set is not None)
+
+    def _build(self) -> nn.Module:
+        model = self.plan.model
+        if isinstance(model, nn.Module):
+            return model
+        assert self.classes is not None
+        return build_model(model, len(self.classes))
+
+    def batches(self, dataset: AnySet, role: str, batch_size: int, seed: int | None = None) -> Batches:
+        """Batches of one of the sets, prepared for the network; with a seed shuffled and augmented, for training."""
+        return make_batches(
+            dataset,
+            batch_size=batch_size,
+            device=self.device,
+            role=role,
+            pipeline=replace(self.config.pipeline, augmentation=self.recipe.augment),
+            seed=seed,
+            share_last=seed is not None and has_batchnorm(self.network),
+            workers=self.settings.workers,
+            epochs=self.recipe.epochs,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """config.json: all that is needed to repeat the run."""
+        return describe_run(self.plan, self.recipe, self.network, self.config, self.settings, self.describe_data())
+
+    def describe_data(self) -> dict[str, Any]:
+        """What config.json says of the data."""
+        validation_set = self.validation_set if self.plan.select_on == "validation" else None
+        sets = {"train": self.training_set, "validation": validation_set, "test": self.test_set}
+        about = describe_data(sets, self.classes, self.data)
+        return {**about, "train_shared_with_test": self.shared_with_test}
