@@ -42,6 +42,31 @@ print("torch" in sys.modules)
     assert done.stdout.splitlines() == ["[]", "[]", "True"]
 
 
+def test_the_first_step_imports_neither_scikit_learn_nor_scipy_nor_a_compiler():
+    """Each of these takes longer than all that truefit does until then."""
+    code = """
+import sys, torch, truefit
+from torch.optim import Optimizer
+heavy = ("torch._dynamo", "torchvision", "sklearn", "scipy", "pandas", "matplotlib", "jinja2", "tyro", "rich")
+def watch(event):
+    if type(event).__name__ == "StepFinished":
+        print([name for name in heavy if name in sys.modules])
+        raise KeyboardInterrupt
+trainer = truefit.Trainer("convnet", epochs=1, observers=[watch])
+try:
+    trainer.fit("digits")
+except KeyboardInterrupt:
+    pass
+names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+print([name for name in names if hasattr(getattr(Optimizer, name).__wrapped__, "__dynamo_disable")])
+torch.optim.SGD(torch.nn.Linear(1, 1).parameters()).zero_grad()
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # What torch does otherwise is as it was.
+    assert done.stdout.splitlines() == ["[]", "[]", "True"]
+
+
 def test_the_names_of_the_design_are_public():
     assert set(truefit.__all__) >= PUBLIC
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 from torch.utils.data import Dataset
 
 from truefit import loop
@@ -92,6 +91,8 @@ def calibrate_predictor(
 
 def calibrate_logits(logits: np.ndarray, labels: np.ndarray, *, split: str) -> Calibration:
     """The same from logits (n, K) at temperature 1 and labels (n,)."""
+    from scipy.special import softmax  # here and not above: training does not need it
+
     temperature = fit_temperature(logits, labels)
     predicted = logits.argmax(axis=1)
 

@@ -12,10 +12,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn import metrics
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from truefit import Evaluation, accuracy, evaluate, validate
+from truefit import Evaluation, accuracy, evaluate, load_data, rng, validate
+from truefit.data.splits import hold_out
 from truefit.metrics import measure_all, metric_names
 from truefit.metrics.intervals import proportion, wilson
 
@@ -221,3 +224,27 @@ def test_an_evaluation_prints_its_figure_with_interval_n_and_split() -> None:
     found = evaluation(logits, np.zeros(360, np.int64))
     low, high = wilson(354, 360)
     assert str(found) == f"98.3 %  [{100 * low:.1f}, {100 * high:.1f}]  n = 360 (test)"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(4, 40), min_size=2, max_size=8), st.floats(0, 1), st.integers(0, 99))
+def test_what_is_held_out_is_the_same_draw(counts: list[int], fraction: float, seed: int) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    fewest, most = len(counts), len(labels) - 2 * len(counts)
+    held = fewest + round(fraction * (most - fewest))
+    state = rng.key("split", "test", seed) % 2**32
+    wanted = train_test_split(np.arange(len(labels)), test_size=held, stratify=labels, random_state=state)[1]
+    _, found = hold_out(labels, held, classes=list(map(str, counts)), split="test", split_seed=seed)
+    # Small classes may have one more or less than the draw gave them, so that each is on both sides.
+    if all(0 < (labels[wanted] == label).sum() < count for label, count in enumerate(counts)):
+        assert found.tolist() == sorted(wanted.tolist())
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    bunch = load_digits()
+    data = load_data("digits", image_size=8, val_fraction=0)
+    assert data.test is not None
+    parts = (data.train, data.test)
+    found = sorted((part.pixels[i, :, :, 0].tobytes(), int(part.labels[i])) for part in parts for i in range(len(part)))
+    grey = np.round(bunch.images * 255 / 16).astype(np.uint8)
+    assert found == sorted((image.tobytes(), int(label)) for image, label in zip(grey, bunch.target, strict=True))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from truefit import rng
 from truefit.optim.averaging import WeightAverage
 from truefit.optim.schedules import Schedule
+from truefit.optim.uncompiled import uncompiled
 from truefit.precision import Precision
 
 
@@ -32,10 +33,12 @@ class Stateful:
         Of the optimiser's groups nothing is stored: they follow from the recipe, and the rate from the schedule.
         """
         scaler = self.precision.scaler
+        with uncompiled():
+            optimizer = self.optimizer.state_dict()["state"]
         return {
             "network": network_state(self.network),
             "average": None if self.average is None else self.average.state_dict(),
-            "optimizer": {str(number): state for number, state in self.optimizer.state_dict()["state"].items()},
+            "optimizer": {str(number): state for number, state in optimizer.items()},
             "schedule": self.schedule.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "generators": rng.states(self.precision.device),
@@ -47,9 +50,10 @@ class Stateful:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         loaded = {int(number): values for number, values in state["optimizer"].items()}
-        self.optimizer.load_state_dict(
-            {"state": loaded, "param_groups": copy.deepcopy(self.optimizer.state_dict()["param_groups"])}
-        )
+        with uncompiled():
+            self.optimizer.load_state_dict(
+                {"state": loaded, "param_groups": copy.deepcopy(self.optimizer.state_dict()["param_groups"])}
+            )
         self.schedule.load_state_dict(state["schedule"])
         if self.precision.scaler is not None:
             self.precision.scaler.load_state_dict(state["scaler"])

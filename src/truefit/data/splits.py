@@ -1,8 +1,11 @@
-"""Which images are held out? Stratified splits, drawn from the split seed alone."""
+"""Which images are held out? Stratified splits, drawn from the split seed alone.
+
+The draw is that of scikit-learn's `train_test_split(stratify=labels)`, number for number, written out here because
+importing that function takes longer than everything else before the first step of a small training.
+"""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,8 +50,6 @@ def hold_out(
     Every class gets at least one sample held out, so a few more than `held` are where classes are small.
     Raises `InputError` naming the classes that have fewer than keep + 1 samples.
     """
-    from sklearn.model_selection import train_test_split
-
     counts = np.bincount(labels, minlength=len(classes))
     small = [f"{name} ({count})" for name, count in zip(classes, counts, strict=True) if count < keep + 1]
     if small:
@@ -60,15 +61,7 @@ def hold_out(
             fix="add images to these classes, or lay the splits out yourself as train/, val/ and test/",
         )
     held = min(max(held, len(classes)), len(labels) - keep * len(classes))
-    with warnings.catch_warnings():
-        # scikit-learn remarks that labels with many values look like a regression; they are classes here.
-        warnings.simplefilter("ignore", UserWarning)
-        _, held_part = train_test_split(
-            np.arange(len(labels)),
-            test_size=held,
-            stratify=labels,
-            random_state=rng.key("split", split, split_seed) % 2**32,
-        )
+    held_part = _stratified(labels, held, rng.key("split", split, split_seed) % 2**32)
     is_held = np.zeros(len(labels), bool)
     is_held[held_part] = True
     for label in range(len(classes)):  # proportions round to nothing in a small class
@@ -78,3 +71,34 @@ def hold_out(
         spare = members[is_held[members]][: max(0, keep - int((~is_held[members]).sum()))]
         is_held[spare] = False
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+def _stratified(labels: Labels, held: int, seed: int) -> Labels:
+    """Positions of `held` of the samples, each class in its proportion."""
+    random = np.random.RandomState(seed)
+    counts = np.bincount(labels)
+    present = np.flatnonzero(counts)
+    kept_of_class = _proportional(counts[present], len(labels) - held, random)
+    held_of_class = _proportional(counts[present] - kept_of_class, held, random)
+    chosen = []
+    for label, keep, hold in zip(present, kept_of_class, held_of_class, strict=True):
+        members = np.flatnonzero(labels == label)
+        chosen.append(members[random.permutation(len(members))[keep : keep + hold]])
+    return np.concatenate(chosen)
+
+
+def _proportional(counts: Labels, total: int, random: np.random.RandomState) -> Labels:
+    """`total` shared out in proportion to `counts`: rounded down, what is missing goes to the largest remainders, and
+    among equal ones the draw decides. Sums to `total`."""
+    exact = counts / counts.sum() * total
+    shares: npt.NDArray[np.float64] = np.floor(exact)
+    missing = int(total - shares.sum())
+    for remainder in np.unique(exact - shares)[::-1]:
+        if missing <= 0:
+            break
+        equal = np.flatnonzero(exact - np.floor(exact) == remainder)
+        raised = random.choice(equal, size=min(len(equal), missing), replace=False)
+        shares[raised] += 1
+        missing -= len(raised)
+    rounded: Labels = shares.astype(np.int64)
+    return rounded

@@ -6,7 +6,6 @@ import math
 from statistics import NormalDist
 
 import numpy as np
-from scipy.special import chdtri, stdtrit
 
 WILSON = "Wilson 95 %"
 MODIFIED_WILSON = "modified Wilson, 95 %"
@@ -48,6 +47,8 @@ def proportion(hits: int, n: int) -> Interval:
     least 91 %. Source: Brown, Cai, DasGupta (2001), "Interval estimation for a binomial proportion", Statistical
     Science 16, section 4.1.1. Raises ValueError as `wilson` does.
     """
+    from scipy.special import chdtri
+
     low, high = wilson(hits, n)
     few = 2 if n <= 50 else 3
     if 1 <= hits <= few:
@@ -113,6 +114,8 @@ def student(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]
 
     Source: Student (1908), "The probable error of a mean", Biometrika 6.
     """
+    from scipy.special import stdtrit
+
     if len(values) < 2:
         return None
     mean = float(values.mean())

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincinv
 
 from truefit.config import require
 from truefit.errors import InputError
@@ -86,6 +85,8 @@ def lower_bound(correct: int, n: int, failure: float) -> float:
 
     Source: Clopper and Pearson (1934), by the beta quantile.
     """
+    from scipy.special import betaincinv
+
     return 0.0 if correct == 0 else float(betaincinv(correct, n - correct + 1, failure))
 
 

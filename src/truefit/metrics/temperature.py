@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from truefit.config import require
 
@@ -22,6 +20,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     Returns 1 where no temperature is better than that. Where every sample is right any small temperature would do
     better still, without end: the bound is then the answer.
     """
+    from scipy.optimize import minimize_scalar
+
     require(len(labels) > 0, "labels", len(labels), "at least one sample")
     scores = logits.astype(np.float64)
 
@@ -36,5 +36,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     """The mean cross-entropy in nats of logits (n, K) for labels (n,)."""
+    from scipy.special import log_softmax
+
     log_probabilities = log_softmax(logits, axis=1)
     return -math.fsum(log_probabilities[np.arange(len(labels)), labels].tolist()) / len(labels)

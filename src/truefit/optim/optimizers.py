@@ -10,6 +10,7 @@ from torch import nn
 
 from truefit.errors import InputError
 from truefit.optim.muon import Muon
+from truefit.optim.uncompiled import uncompiled
 from truefit.recipes.recipe import OptimizerConfig
 
 Groups = list[dict[str, Any]]
@@ -38,4 +39,5 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return BUILDERS[config.name]([group for group in groups if group["params"]], config)
+    with uncompiled():
+        return BUILDERS[config.name]([group for group in groups if group["params"]], config)

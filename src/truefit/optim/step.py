@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from truefit.errors import InputError
+from truefit.optim.uncompiled import uncompiled
 from truefit.precision import Precision, device_of
 
 # Steps in a row that a gradient scaler may skip: by then it has halved its scale from 2^16 to below 2^-8.
@@ -64,7 +65,8 @@ class GradientStep:
 
     def clear(self) -> None:
         """Gradients to None, and buffers (BatchNorm's statistics) remembered."""
-        self.optimizer.zero_grad(set_to_none=True)
+        with uncompiled():
+            self.optimizer.zero_grad(set_to_none=True)
         self.saved = [getattr(module, name).clone() for module, name in self.buffers]
 
     def backward(self, loss: Tensor) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax
 
 from truefit.errors import InputError, shorten
 from truefit.metrics import calibration, measure_all, metric_names
@@ -77,6 +76,8 @@ class Evaluation:
         InputError where there is no sample, or an output is not finite. The predicted class does not depend on the
         temperature, not even where two logits are so close that rounding makes their quotients equal.
         """
+        from scipy.special import log_softmax
+
         if len(labels) == 0:
             raise InputError("there is nothing to evaluate", where=split, found="no samples", wanted="at least 1")
         rows = np.arange(len(labels))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from truefit.errors import InputError
 from truefit.metrics.intervals import STUDENT, WILSON, student
@@ -62,6 +61,8 @@ class SeedRuns:
     @property
     def interval(self) -> tuple[float, float] | None:
         """Over the seeds, clipped to 0..1; None for one seed."""
+        from scipy.special import stdtrit
+
         if len(self.evaluations) < 2:
             return None
         right = np.stack([evaluation.predicted == evaluation.label for evaluation in self.evaluations.values()])

@@ -7,8 +7,11 @@ They are the test half of the UCI set "Optical Recognition of Handwritten Digits
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from truefit.data.imageset import Data
 from truefit.data.sources import Options, from_arrays
@@ -21,12 +24,9 @@ _SIZE = 32
 
 def load(name: str, options: Options) -> Data:
     """Test: 360 images; validation: `val_fraction` of the other 1,437. Both are stratified."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    grey = np.round(bunch.images * (255 / 16)).astype(np.uint8)
+    levels, labels = _read()
+    grey = np.round(levels * (255 / 16)).astype(np.uint8)
     pixels = np.repeat(grey[..., np.newaxis], 3, axis=3)
-    labels = bunch.target.astype(np.int64)
     classes = tuple(str(digit) for digit in range(10))
     rest, test = hold_out(labels, _TEST, classes=classes, split="test", split_seed=options.split_seed, keep=2)
     return from_arrays(
@@ -37,3 +37,18 @@ def load(name: str, options: Options) -> Data:
         test=(pixels[test], labels[test]),
         mirror=False,
     )
+
+
+def _read() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Levels of grey 0..16 (1797, 8, 8), and labels (1797,): from scikit-learn's file, without importing scikit-learn,
+    which takes longer than reading, splitting and the first step together."""
+    package = find_spec("sklearn")
+    assert package is not None and package.origin is not None
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    if not file.is_file():  # another version may keep it elsewhere
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        return bunch.images, bunch.target.astype(np.int64)
+    table = np.loadtxt(file, delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)

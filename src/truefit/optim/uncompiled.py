@@ -1,0 +1,33 @@
+"""torch's optimisers without torch's compiler, as long as nobody has loaded it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch.optim import Optimizer
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Calls of an optimiser's own methods in here do not import torch's compiler (1,300 modules, half a second).
+
+    These methods load it, when first called, to tell it that it must not trace them. While it is not loaded nothing
+    can trace them, so they are called as they are. torch keeps what is called instead in an attribute of the method;
+    it is set for the duration, and taken away again. With a torch that keeps it elsewhere nothing changes.
+    """
+    if "torch._dynamo" in sys.modules:
+        yield
+        return
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    methods: list[Any] = [getattr(getattr(Optimizer, name), "__wrapped__", None) for name in names]
+    plain = [method for method in methods if method is not None and not hasattr(method, "__dynamo_disable")]
+    for method in plain:
+        method.__dynamo_disable = method
+    try:
+        yield
+    finally:
+        for method in plain:
+            del method.__dynamo_disable
