@@ -3,8 +3,9 @@
     python benchmarks/doctor_matrix.py [--only 01 02 healthy/15] [--seeds 0 1 2] [--jobs 2] [--full]
                                        [--rival torchtest2=/path/to/python ...] [--save]
 
-Each cell (tool, program, seed) is one process. Cells are kept in a file under --cells and are not run again while
-program, tool and, for truefit, its source stand as they were, so the run can be stopped and continued.
+Each cell (tool, program, seed) is one process, forked from one that has imported torch. Cells are kept in the file
+--cells and are not run again while program, tool and, for truefit, its source stand as they were, so the run can be
+stopped and continued.
 A rival is named with the Python it is installed in; see rival_harness.py for how each gets to see a script.
 """
 
@@ -17,31 +18,39 @@ import importlib.util
 import json
 import os
 import re
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
-import threading
+import time
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protocol import save
+# Before torch: one thread each, in this process and in all that it forks.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = "1"
+os.environ |= {"MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1", "TQDM_DISABLE": "1"}
+
+import torchvision  # noqa: E402, F401  programs find what they import ready
+from forked import Done, Job, as_script, run  # noqa: E402
+from protocol import save  # noqa: E402
+
+import truefit.doctor.checks  # noqa: E402
+import truefit.doctor.script  # noqa: E402, F401
 
 ROOT = Path(__file__).resolve().parents[1]
 ZOO = ROOT / "zoo"
 HARNESS = Path(__file__).with_name("rival_harness.py")
-DOCTOR = "import sys; from truefit.commands import main; sys.exit(main())"
 PROTOCOL = (
-    "Every program of zoo/ with each seed (environment variable SEED), one process each, one thread. For truefit, an "
+    "Every program of zoo/ with each seed (environment variable SEED), in a process of its own with one thread, forked "
+    "from one that has imported torch, torchvision and the doctor; CPU seconds leave these imports out. For truefit, an "
     "alarm is a finding with outcome fail or warn. Detected: the buggy program gets an alarm with a code that bug.toml "
     "expects; located: the alarm also names a line that bug.toml lists. Wrong code: an alarm on the buggy program with "
     "a code that bug.toml lists neither under codes nor under also. False alarm: any alarm on a fixed twin or a "
     "healthy program. Odd-numbered twins were there when rules were written, even-numbered ones are held out. "
-    "Added seconds: CPU time under the tool minus CPU time alone. Rivals have other codes and name no line, so "
+    "Added seconds: CPU time under the tool minus CPU time alone, with the first seed. Rivals have other codes and name no line, so "
     "theirs is the milder rule 'the buggy program gets an alarm that its fixed twin does not'; the same figure is "
     "given for truefit as told_apart. torchtest2 and torch-audit can't look at a script by themselves: "
     "rival_harness.py hands them what the script's first optimiser step used. A rival without a Python in which it "
@@ -108,52 +117,58 @@ def last_json(text: str) -> dict[str, Any] | None:
     return None
 
 
-def run_cell(tool: str, python: str, program: Program, seed: int, full: bool, timeout: float) -> dict[str, Any]:
-    """Run one program under one tool; {"cpu_seconds", "exit", "alarms"} or, where that failed, "error"."""
+def job_of(tool: str, program: Program, seed: int, full: bool) -> Job:
+    """The cell (tool, program, seed) as a job: the program alone, or under `truefit doctor run`."""
     script = str(program.path)
-    if tool == "alone":
-        command = [python, script]
-    elif tool == "truefit":
-        command = [python, "-c", DOCTOR, "doctor", "run", "--json", *(["--full"] if full else []), script]
-    else:
-        command = [python, str(HARNESS), tool, script]
-    environment = dict(os.environ, SEED=str(seed), OMP_NUM_THREADS="1", MPLBACKEND="agg", PYTHONDONTWRITEBYTECODE="1")
-    environment["PYTHONPATH"] = str(ROOT / "src")
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = subprocess.Popen(command, stdout=out, stderr=err, env=environment, cwd=ROOT, start_new_session=True)
-        watchdog = threading.Timer(timeout, lambda: os.killpg(process.pid, signal.SIGKILL))
-        watchdog.start()
-        # CPU time of the process and of those it waited for: wall time says little on a machine that others use.
-        _, status, usage = os.wait4(process.pid, 0)
-        in_time = watchdog.is_alive()
-        watchdog.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        stdout, stderr = out.read(), err.read()
-    if not in_time:
+
+    def alone() -> int:
+        return as_script(script)
+
+    def doctor() -> int:
+        from truefit.commands import main as command
+
+        return command(["doctor", "run", "--json", *(["--full"] if full else []), script])
+
+    return Job(f"{tool}|{program.name}|{seed}", alone if tool == "alone" else doctor, seed)
+
+
+def cell_of(done: Done, timeout: float) -> dict[str, Any]:
+    """{"cpu_seconds", "exit", "alarms"} or, where that failed, "error"."""
+    if not done.in_time:
         return {"error": f"more than {timeout:.0f} s"}
-    cell: dict[str, Any] = {"cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2), "exit": process.returncode}
-    if tool == "alone":
-        return cell if process.returncode == 0 else {**cell, "error": stderr[-500:]}
-    said = last_json(stdout)
+    cell: dict[str, Any] = {"cpu_seconds": done.cpu_seconds, "exit": done.exit}
+    if done.name.startswith("alone|"):
+        return cell if done.exit == 0 else {**cell, "error": done.stderr[-500:]}
+    said = last_json(done.stdout)
     if said is None:
-        return {**cell, "error": (stderr or stdout)[-500:]}
-    if "alarms" in said:
-        cell["alarms"] = [{"code": name} for name in said["alarms"]]
-    else:
-        cell["alarms"] = [
-            {
-                "code": f["code"],
-                "outcome": f["outcome"],
-                "file": Path(where.get("file") or "").name,
-                "line": where.get("line"),
-            }
-            for f in said["findings"]
-            if f["outcome"] in ("fail", "warn")
-            for where in [f.get("where") or {}]
-        ]
+        return {**cell, "error": (done.stderr or done.stdout)[-500:]}
+    cell["alarms"] = [
+        {"code": f["code"], "outcome": f["outcome"], "file": Path(where.get("file") or "").name, "line": where["line"]}
+        for f in said["findings"]
+        if f["outcome"] in ("fail", "warn")
+        for where in [f.get("where") or {"line": None}]
+    ]
     return cell
+
+
+def rival_cells(
+    tool: str, python: str, todo: list[tuple[Program, int]], at_once: int, timeout: float
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All cells of a rival: its own Python forks a process for each, see rival_harness.py."""
+    if not todo:
+        return
+    wanted = [{"name": f"{tool}|{p.name}|{seed}", "script": str(p.path), "seed": seed} for p, seed in todo]
+    command = [python, str(HARNESS), tool, "--jobs", str(at_once), "--timeout", str(timeout)]
+    environment = {**os.environ, "PYTHONPATH": ""}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(wanted))
+        process.stdin.close()
+        for line in process.stdout:
+            answer = json.loads(line)
+            yield answer["name"], answer["cell"]
 
 
 def judge(program: Program, cell: dict[str, Any]) -> dict[str, Any]:
@@ -243,6 +258,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=180.0, help="seconds a process")
+    parser.add_argument(
+        "--no-alone", action="store_true", help="don't run the programs alone too (with the first seed)"
+    )
     parser.add_argument("--full", action="store_true", help="pass --full to the doctor")
     parser.add_argument("--rival", nargs="*", default=[], metavar="TOOL=PYTHON")
     parser.add_argument("--cells", type=Path, default=Path.home() / ".cache" / "truefit" / "doctor_matrix.jsonl")
@@ -264,31 +282,47 @@ def main() -> None:
             entry = json.loads(line)
             known[entry["key"]] = entry["cell"]
     sources = {tool: source_of(tool) for tool in pythons}
-    todo, cells = [], {}
+    cells: dict[str, dict[str, Any]] = {}
+    keys: dict[str, str] = {}
+    todo: list[tuple[str, Program, int]] = []
     for program in chosen:
         if program.name in absent:
             continue
         digest = hashlib.sha256(program.path.read_bytes()).hexdigest()[:16]
         for seed in args.seeds:
             for tool in pythons:
+                if tool == "alone" and (args.no_alone or seed != args.seeds[0]):
+                    continue
                 name = f"{tool}|{program.name}|{seed}"
                 key = f"{name}|{digest}|{sources[tool]}|{args.full and tool == 'truefit'}"
                 if key in known:
                     cells[name] = known[key]
                 else:
-                    todo.append((name, key, tool, program, seed))
+                    keys[name] = key
+                    todo.append((tool, program, seed))
 
-    def one(job: tuple[str, str, str, Program, int]) -> tuple[str, str, dict[str, Any]]:
-        name, key, tool, program, seed = job
-        return name, key, run_cell(tool, pythons[tool], program, seed, args.full, args.timeout)
+    written = args.cells.open("a", encoding="utf-8")
+    count = 0
 
-    with args.cells.open("a", encoding="utf-8") as file, ThreadPoolExecutor(args.jobs) as pool:
-        for i, (name, key, cell) in enumerate(pool.map(one, todo), 1):
-            cells[name] = cell
-            file.write(json.dumps({"key": key, "cell": cell}) + "\n")
-            file.flush()
-            said = cell.get("error") or " ".join(a["code"] for a in cell.get("alarms", []))
-            print(f"[{i}/{len(todo)}] {name} {cell.get('cpu_seconds', '-')} s {said[-120:]!r}", flush=True)
+    def keep(name: str, cell: dict[str, Any]) -> None:
+        nonlocal count
+        count += 1
+        cells[name] = cell
+        written.write(json.dumps({"key": keys[name], "cell": cell}) + "\n")
+        written.flush()
+        said = cell.get("error") or " ".join(a["code"] for a in cell.get("alarms", []))
+        print(f"[{count}/{len(keys)}] {name} {cell.get('cpu_seconds', '-')} s {said[-120:]!r}", flush=True)
+
+    begin = time.monotonic()
+    with written:
+        own = [job_of(tool, program, seed, args.full) for tool, program, seed in todo if tool not in rivals]
+        for done in run(own, at_once=args.jobs, timeout=args.timeout):
+            keep(done.name, cell_of(done, args.timeout))
+        for rival, python in rivals.items():
+            theirs = [(program, seed) for tool, program, seed in todo if tool == rival]
+            for name, cell in rival_cells(rival, python, theirs, args.jobs, args.timeout):
+                keep(name, cell)
+    print(f"{count} cells in {time.monotonic() - begin:.0f} s")
 
     not_run = {"trainlint": "no such package on the index (asked for by that name)"}
     not_run |= {

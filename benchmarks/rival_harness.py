@@ -1,22 +1,29 @@
-"""Shows one unchanged training script to another checker, and prints what it says as JSON on the last line.
+"""Shows unchanged training scripts to another checker, and prints what it says as JSON, a line a script.
 
-    python benchmarks/rival_harness.py TOOL SCRIPT
+    python benchmarks/rival_harness.py TOOL [--jobs 2] [--timeout 60] < programs.json
+
+programs.json is a list of {"name", "script", "seed"}. Each script runs in a process of its own, forked from this one,
+which has imported torch and the tool.
 
 mldoct reads source, so it gets the file. torchtest2 and torch-audit want objects (network, optimiser, batch, targets,
 loss) that a script keeps to itself: here the script runs unchanged, the first optimiser step is caught, and the tool
 is handed what that step used. torchtest2 then checks once, with its defaults; torch-audit watches every step from
-there to the end of the script. Run it with a Python in which the tool is installed.
+there to the end of the script. Run this with a Python in which the tool is installed.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import importlib
 import json
 import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from forked import Job, run
 
 LOSSES = (
     "cross_entropy",
@@ -126,11 +133,38 @@ def mldoct(script: str) -> list[str]:
 TOOLS = {"torchtest2": torchtest2, "torch-audit": torch_audit, "mldoct": mldoct}
 
 
+IMPORTS = {"torchtest2": "torchtest2", "torch-audit": "torch_audit", "mldoct": "mldoctor.linter"}
+
+
 def main() -> int:
-    """Print {"alarms": [...]} as the last line."""
-    tool, script = sys.argv[1:3]
-    sys.path.insert(0, str(Path(script).parent))
-    print("\n" + json.dumps({"alarms": TOOLS[tool](script)}), flush=True)
+    """Print {"name", "cell"} for each program, as doctor_matrix.py keeps them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tool", choices=TOOLS)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds a program")
+    args = parser.parse_args()
+    if args.tool != "mldoct":
+        import torch  # noqa: F401
+    importlib.import_module(IMPORTS[args.tool])
+
+    def job(entry: dict[str, Any]) -> Job:
+        def look() -> int:
+            sys.path.insert(0, str(Path(entry["script"]).parent))
+            print("\n" + json.dumps({"alarms": TOOLS[args.tool](entry["script"])}), flush=True)
+            return 0
+
+        return Job(entry["name"], look, entry["seed"])
+
+    for done in run(map(job, json.load(sys.stdin)), at_once=args.jobs, timeout=args.timeout):
+        cell: dict[str, Any] = {"cpu_seconds": done.cpu_seconds, "exit": done.exit}
+        last = (done.stdout.strip().splitlines() or [""])[-1]
+        if not done.in_time:
+            cell = {"error": f"more than {args.timeout:.0f} s"}
+        elif not last.startswith('{"alarms"'):
+            cell["error"] = (done.stderr or done.stdout)[-500:]
+        else:
+            cell["alarms"] = [{"code": name} for name in json.loads(last)["alarms"]]
+        print(json.dumps({"name": done.name, "cell": cell}), flush=True)
     return 0
 
 
