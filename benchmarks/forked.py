@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 
@@ -53,7 +54,7 @@ class _Running:
 def as_script(path: str) -> int:
     """Run a file as `python path` would."""
     sys.argv = [path]
-    sys.path.insert(0, os.path.dirname(path))
+    sys.path.insert(0, str(Path(path).parent))
     runpy.run_path(path, run_name="__main__")
     return 0
 
