@@ -44,17 +44,17 @@ ROOT = Path(__file__).resolve().parents[1]
 ZOO = ROOT / "zoo"
 HARNESS = Path(__file__).with_name("rival_harness.py")
 PROTOCOL = (
-    "Every program of zoo/ with each seed (environment variable SEED), in a process of its own with one thread, forked "
-    "from one that has imported torch, torchvision and the doctor; CPU seconds leave these imports out. For truefit, "
-    "an alarm is a finding with outcome fail or warn. Detected: the buggy program gets an alarm with a code that bug.toml "
-    "expects; located: the alarm also names a line that bug.toml lists. Wrong code: an alarm on the buggy program with "
-    "a code that bug.toml lists neither under codes nor under also. False alarm: any alarm on a fixed twin or a "
-    "healthy program. Odd-numbered twins were there when rules were written, even-numbered ones are held out. "
-    "Added seconds: CPU time under the tool minus CPU time alone, with the first seed. Rivals have other codes and "
-    "name no line, so theirs is the milder rule 'the buggy program gets an alarm that its fixed twin does not'; the same figure is "
-    "given for truefit as told_apart. torchtest2 and torch-audit can't look at a script by themselves: "
-    "rival_harness.py hands them what the script's first optimiser step used. A rival without a Python in which it "
-    "is installed is listed as not run."
+    "Every program of zoo/ with each seed (environment variable SEED), in a process of its own with one thread, "
+    "forked from one that has imported torch, torchvision and the doctor; CPU seconds leave these imports out. For "
+    "truefit, an alarm is a finding with outcome fail or warn. Detected: the buggy program gets an alarm with a code "
+    "that bug.toml expects; located: the alarm also names a line that bug.toml lists. Wrong code: an alarm on the "
+    "buggy program with a code that bug.toml lists neither under codes nor under also. False alarm: any alarm on a "
+    "fixed twin or a healthy program. Odd-numbered twins were there when rules were written, even-numbered ones are "
+    "held out. Added seconds: CPU time under the tool minus CPU time alone, with the first seed. Rivals have other "
+    "codes and name no line, so theirs is the milder rule 'the buggy program gets an alarm that its fixed twin does "
+    "not'; the same figure is given for truefit as told_apart. torchtest2 and torch-audit can't look at a script by "
+    "themselves: rival_harness.py hands them what the script's first optimiser step used. A rival without a Python in "
+    "which it is installed is listed as not run."
 )
 
 
