@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from truefit.config import to_plain
-from truefit.data.folds import assign, fold_of, groups_of, pool_of
+from truefit.data.folds import assign, find_groups, fold_of, pool_of
 from truefit.data.imageset import Data
 from truefit.data.lookup import load_data
 from truefit.errors import InputError
@@ -63,10 +63,11 @@ def cross_validate(
     """Train and evaluate once for each fold of train and validation; the data's own test split is not touched.
 
     In each fold the held-out samples choose nothing: validation is drawn from the others. Folds are stratified by
-    class and decided by the data's split seed; with `group_pattern` images whose file names have the same match stay
-    in one fold. The trainer's model must be a name, so that each fold begins anew. out: a new folder for a run each
-    (fold-1, fold-2 ...), the pooled evaluation and folds.json; or one that the same call left unfinished, whose
-    complete folds are kept. report, checkpoint_every, requeue: as for `Trainer.fit`, for each fold's run.
+    class and decided by the data's split seed. Images of one group stay in one fold: those whose file names have the
+    same match of `group_pattern`; without one, those that the data puts in one group (a `group` column). The
+    trainer's model must be a name, so that each fold begins anew. out: a new folder for a run each (fold-1, fold-2
+    ...), the pooled evaluation and folds.json; or one that the same call left unfinished, whose complete folds are
+    kept. report, checkpoint_every, requeue: as for `Trainer.fit`, for each fold's run.
 
     Raises InputError for a number of folds that does not fit, a folder that holds anything else, and weights to start
     from that were trained on this very data: they have seen what is held out.
@@ -77,7 +78,7 @@ def cross_validate(
         raise InputError("folds need a model that is built anew for each", fix="name the model, such as convnet")
     refuse_seen(trainer.weights_from, data, "folds")
     pool = pool_of(data)
-    groups = None if group_pattern is None else groups_of(pool, group_pattern)
+    groups = find_groups(pool, group_pattern)
     number = assign(pool.labels, folds, split_seed=data.options.get("split_seed", 0), groups=groups)
     plan = {
         "folds": folds,

@@ -226,4 +226,5 @@ def _other_images(run: Run, data: str | Path, split: str | None, skip_unreadable
         resize=config.resize,
         split=split,
         skip_unreadable=skip_unreadable,
+        columns=run.config["data"].get("options", {}).get("columns"),
     )

@@ -17,6 +17,7 @@ import yaml
 
 from truefit.commands.arguments import parse
 from truefit.config import from_plain, require, to_plain
+from truefit.data.columns import Columns
 from truefit.errors import InputError
 from truefit.recipes.lookup import find_recipe
 from truefit.recipes.recipe import OptimizerName, Recipe, ScheduleName
@@ -28,7 +29,7 @@ class TrainConfig:
 
     data: Annotated[str, tyro.conf.Positional] = "digits"
     """digits, cifar10, cifar100, mnist, fashion-mnist, svhn, or a folder: with train/ and val/ and/or test/, or of
-    class folders."""
+    class folders; a table (.csv, .tsv, .parquet)."""
     model: str = "convnet"
     """convnet, a model of torchvision such as resnet18, or package.module:callable for one of your own."""
     seed: int = 0
@@ -53,6 +54,7 @@ class TrainConfig:
     """After training fit a temperature on validation, and thresholds for predict --sure; no predicted class changes."""
     select_on: Literal["validation", "test"] = "validation"
     """test lets the test split choose, in the place of validation; every figure is then labelled "selected on test"."""
+    columns: Columns = field(default_factory=Columns)
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=lambda: find_recipe("standard"))
 
     def __post_init__(self) -> None:
@@ -237,6 +239,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
             split_seed=config.split_seed,
             skip_unreadable=config.skip_unreadable,
             default_image_size=32 if own else image_sizes(config.model)[1],
+            columns=config.columns,
             on_progress=None if command.quiet else bar.reading,
         )
         bar.close()

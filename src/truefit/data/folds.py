@@ -14,6 +14,7 @@ import numpy as np
 from truefit import rng
 from truefit.data.cachefile import CachedImages
 from truefit.data.imageset import Data, ImageSet
+from truefit.data.packed import Joined
 from truefit.data.splits import Labels, hold_out
 from truefit.errors import InputError, shorten
 
@@ -21,11 +22,14 @@ from truefit.errors import InputError, shorten
 def assign(labels: Labels, folds: int, *, split_seed: int, groups: Sequence[str] | None = None) -> Labels:
     """The fold of each sample, 0..folds-1, int64 (n,): each class in its proportion, each group in one fold.
 
+    labels: int64 (n,); or 0 and 1 (n, K), and then classes are left to chance.
     Raises InputError for fewer than two folds, and where a class (or, with groups, the number of groups) is smaller
     than the number of folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+    if labels.ndim == 2:
+        labels = np.zeros(len(labels), np.int64)
     fewest = int(np.bincount(labels)[np.unique(labels)].min()) if groups is None else len(set(groups))
     if not 2 <= folds <= fewest:
         raise InputError(
@@ -69,6 +73,30 @@ def groups_of(images: ImageSet, pattern: str) -> list[str]:
     return [match.group(1 if compiled.groups else 0) for match in matches.values() if match is not None]
 
 
+def find_groups(images: ImageSet, pattern: str | None) -> Sequence[str] | None:
+    """The group of each image: by the pattern where there is one, else as the data states them; None without any."""
+    return images.groups if pattern is None else groups_of(images, pattern)
+
+
+def hold_out_groups(
+    labels: Labels, fraction: float, groups: Sequence[str], *, split: str, split_seed: int, where: object = None
+) -> tuple[Labels, Labels]:
+    """Draw whole groups, about `fraction` (0..1) of the samples: (indices kept, indices held out), sorted.
+
+    Raises InputError where there are fewer than two groups.
+    """
+    if len(set(groups)) < 2:
+        raise InputError(
+            f"too few groups to draw a {split} split",
+            where=where,
+            found=shorten(sorted(set(groups))),
+            wanted="at least two groups: images of one group stay in one split",
+        )
+    parts = min(max(2, round(1 / fraction)), len(set(groups)))
+    held = assign(labels, parts, split_seed=rng.key(split, split_seed), groups=groups) == 0
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
 def pool_of(data: Data) -> ImageSet:
     """Train and validation as one set; test is left out."""
     return data.train if data.validation is None else _joined(data.train, data.validation)
@@ -82,7 +110,7 @@ def fold_of(data: Data, fold: int, folds: int, group_pattern: str | None = None)
     split_seed = options.get("split_seed", 0)
     if not 1 <= fold <= folds:
         raise InputError("there is no such fold", found=fold, wanted=f"1 to {folds}")
-    groups = None if group_pattern is None else groups_of(pool, group_pattern)
+    groups = find_groups(pool, group_pattern)
     number = assign(pool.labels, folds, split_seed=split_seed, groups=groups)
     rest, held = np.flatnonzero(number != fold - 1), np.flatnonzero(number == fold - 1)
     fraction = options.get("val_fraction")
@@ -94,7 +122,7 @@ def fold_of(data: Data, fold: int, folds: int, group_pattern: str | None = None)
             pool.labels[rest], wanted, classes=pool.classes, split=f"validation {fold}", split_seed=split_seed
         )
     elif fraction > 0 and groups is not None:
-        inner = [groups[row] for row in rest]
+        inner = [groups[row] for row in rest.tolist()]
         parts = min(max(2, round(1 / fraction)), len(set(inner)))
         chosen = np.flatnonzero(assign(pool.labels[rest], parts, split_seed=split_seed, groups=inner) == 0)
     train = pool.subset(np.delete(rest, chosen), "train")
@@ -116,18 +144,24 @@ def fold_of(data: Data, fold: int, folds: int, group_pattern: str | None = None)
 
 def _joined(first: ImageSet, second: ImageSet) -> ImageSet:
     """Two splits of one data set, held in the same way, as one."""
-    pixels, cached, paths = None, None, None
+    pixels, cached, packed, paths, groups = None, None, None, None, None
     if first.pixels is not None and second.pixels is not None:
         pixels = np.concatenate([first.pixels, second.pixels])
     if first.cached is not None and second.cached is not None:
         cached = CachedImages(first.cached.file, np.concatenate([first.cached.rows, second.cached.rows]))
     if first.paths is not None and second.paths is not None:
         paths = first.paths + second.paths
+    if first.packed is not None and second.packed is not None:
+        packed = Joined(first.packed, second.packed)
+    if first.groups is not None and second.groups is not None:
+        groups = first.groups + second.groups
     return replace(
         first,
         labels=np.concatenate([first.labels, second.labels]),
         pixels=pixels,
         cached=cached,
+        packed=packed,
         paths=paths,
+        groups=groups,
         skipped=(),
     )

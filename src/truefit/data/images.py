@@ -12,11 +12,11 @@ import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,15 @@ Resize = Literal["crop", "stretch"]
 Pixels = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 """Called with (files done, files in all)."""
+
+
+class Encoded(Protocol):
+    """Many image files by their row, each by its path or as its bytes; any sequence of these is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> Path | str | bytes: ...
+
 
 # Only these decoders are tried: others of Pillow's (EPS starts Ghostscript) are not for untrusted files.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
@@ -126,12 +135,14 @@ def resize_pixels(pixels: Pixels, size: int, resize: Resize = "crop") -> Pixels:
     return out
 
 
-def first_size(paths: Sequence[Path | str]) -> tuple[int, int] | None:
+def first_size(paths: Encoded) -> tuple[int, int] | None:
     """(width, height) of the first image whose header can be read, before any rotation; None if none can."""
     with _quiet_pillow():
-        for path in paths:
+        for row in range(len(paths)):
+            path = paths[row]
             try:
-                with Image.open(path, formats=_FORMATS) as image:
+                source = io.BytesIO(path) if isinstance(path, bytes) else path
+                with Image.open(source, formats=_FORMATS) as image:
                     return image.size
             except Exception:
                 continue  # the reason comes out when the file is decoded
@@ -139,7 +150,7 @@ def first_size(paths: Sequence[Path | str]) -> tuple[int, int] | None:
 
 
 def decode_files(
-    paths: Sequence[Path | str],
+    paths: Encoded,
     *,
     size: int,
     resize: Resize = "crop",
@@ -180,7 +191,7 @@ def decode_files(
 
 def in_chunks(
     work: Callable[[range], T],
-    paths: Sequence[Path | str],
+    paths: Encoded,
     *,
     largest: int = _CHUNK,
     threads: int | None = None,
@@ -219,16 +230,17 @@ def _mapped(work: Callable[[range], T], chunks: list[range], threads: int) -> It
         pool.shutdown(cancel_futures=True)
 
 
-def _fitting_threads(paths: Sequence[Path | str]) -> int:
+def _fitting_threads(paths: Encoded) -> int:
     """One for small files and in a worker process (which is one of several already), else one a core."""
     # Not imported for this: a process that has not got torch's loader is no worker of it.
     loader = sys.modules.get("torch.utils.data")
     if loader is not None and loader.get_worker_info() is not None:
         return 1
     sizes = []
-    for path in paths[:: max(1, len(paths) // 64)]:
+    for row in range(0, len(paths), max(1, len(paths) // 64)):
+        path = paths[row]
         try:
-            sizes.append(os.stat(path).st_size)  # noqa: PTH116
+            sizes.append(len(path) if isinstance(path, bytes) else os.stat(path).st_size)  # noqa: PTH116
         except OSError:
             continue
     large = bool(sizes) and sum(sizes) / len(sizes) >= _THREADS_FROM_BYTES

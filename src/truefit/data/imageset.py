@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from truefit.data.cachefile import DIGEST, CachedImages, digest, digests_of
 from truefit.data.images import Pixels, Resize, decode_files
+from truefit.data.packed import Packed
 from truefit.errors import InputError, shorten
 
 Labels = npt.NDArray[np.int64]
@@ -30,10 +31,12 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
 
     split:      `train`, `validation` or `test`
     classes:    the names of the classes; a label is an index into them
-    labels:     int64 (n,), 0 <= label < len(classes)
+    labels:     int64 (n,), 0 <= label < len(classes); with several labels an image int64 (n, len(classes)), 0 or 1
     pixels:     uint8 (n, H, W, 3), contiguous; None where they are not held in memory
     cached:     where the decoded images lie in the cache on disk; None where they do not
+    packed:     where the encoded images lie inside of larger files; None where they do not
     paths:      the n files, absolute; None where there are no files
+    groups:     the group of each image, n names: images of one group belong in one split; None where unknown
     image_size: height and width in pixels of every image; None only if files have a size of their own each
     resize:     how files are brought to `image_size`: `crop` or `stretch` (see `images.fit_image`)
     skipped:    files left out because they could not be read, each with the reason
@@ -46,23 +49,30 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     labels: Labels
     pixels: Pixels | None = None
     cached: CachedImages | None = None
+    packed: Packed | None = None
     paths: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None
     image_size: int | None = None
     resize: Resize = "crop"
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         labels, pixels, n = self.labels, self.pixels, len(self.labels)
-        if labels.dtype != np.int64 or labels.ndim != 1:
-            self._refuse("labels", f"{labels.dtype} {labels.shape}", "int64 (n,)")
-        if n and not 0 <= labels.min() <= labels.max() < len(self.classes):
-            self._refuse("labels", f"{labels.min()} to {labels.max()}", f"0 to {len(self.classes) - 1}")
-        if self.paths is not None and len(self.paths) != n:
-            self._refuse("paths", f"{len(self.paths)} paths", f"one for each of {n} labels")
-        if self.cached is not None and len(self.cached) != n:
-            self._refuse("cached images", f"{len(self.cached)} images", f"one for each of {n} labels")
+        if labels.dtype != np.int64 or labels.shape not in ((n,), (n, len(self.classes))):
+            self._refuse("labels", f"{labels.dtype} {labels.shape}", f"int64 (n,) or (n, {len(self.classes)})")
+        highest = 1 if self.multi_label else len(self.classes) - 1
+        if n and not 0 <= labels.min() <= labels.max() <= highest:
+            self._refuse("labels", f"{labels.min()} to {labels.max()}", f"0 to {highest}")
+        for what, found in (
+            ("paths", self.paths),
+            ("cached images", self.cached),
+            ("packed images", self.packed),
+            ("groups", self.groups),
+        ):
+            if found is not None and len(found) != n:
+                self._refuse(what, f"{len(found)} {what}", f"one for each of {n} labels")
         if pixels is None:
-            if self.paths is None and self.cached is None:
+            if self.paths is None and self.cached is None and self.packed is None:
                 self._refuse("images", "neither pixels nor paths", "one of them")
             return
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3 or len(pixels) != n:
@@ -76,8 +86,16 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image has several labels."""
+        return self.labels.ndim == 2
+
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        """The image as uint8 (3, H, W), a copy, and its label. Raises IndexError beyond the last."""
+        """The image as uint8 (3, H, W), a copy, and its label (a list of 0 and 1 where it has several).
+
+        Raises IndexError beyond the last.
+        """
         return self.__getitems__([operator.index(index)])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[torch.Tensor, int]]:
@@ -96,15 +114,18 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
             return self.pixels[rows]
         if self.cached is not None:
             return self.cached.read(rows)
-        if self.paths is None or self.image_size is None:
+        if (self.packed is None and self.paths is None) or self.image_size is None:
             raise InputError("images without pixels need paths and an image_size", where=self.split)
-        paths = [self.paths[row] for row in rows]
-        pixels, unreadable = decode_files(paths, size=self.image_size, resize=self.resize)
+        files: Packed | list[str] = (
+            self.packed.subset(rows) if self.packed is not None else [(self.paths or ())[row] for row in rows]
+        )
+        pixels, unreadable = decode_files(files, size=self.image_size, resize=self.resize)
         if unreadable or pixels is None:
+            named = files if isinstance(files, list) else files.names()
             raise InputError(
                 "images that were there at the start can no longer be read",
                 where=self.split,
-                found=shorten(f"{paths[at]} ({reason})" for at, reason in unreadable.items()),
+                found=shorten(f"{named[at]} ({reason})" for at, reason in unreadable.items()),
                 wanted="files that stay as they are during a run",
             )
         return pixels
@@ -125,7 +146,9 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
             labels=self.labels[rows],
             pixels=None if self.pixels is None else self.pixels[at],
             cached=None if self.cached is None else self.cached.subset(rows),
+            packed=None if self.packed is None else self.packed.subset(rows),
             paths=None if self.paths is None else tuple(self.paths[row] for row in rows),
+            groups=None if self.groups is None else tuple(self.groups[row] for row in rows),
             image_size=self.image_size,
             resize=self.resize,
         )
@@ -137,6 +160,8 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
 
     def counts(self) -> Labels:
         """Images of each class: int64 (len(classes),)."""
+        if self.multi_label:
+            return np.asarray(self.labels.sum(axis=0), np.int64)
         return np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
 
     def fingerprint(self) -> str:
@@ -160,6 +185,8 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
             return digests_of(self.pixels)
         if self.cached is not None:
             return self.cached.digests()
+        if self.packed is not None:
+            return b"".join(digest(self.packed[row]) for row in range(len(self)))
         return b"".join(digest(Path(path).read_bytes()) for path in self.paths or ())
 
     @cached_property

@@ -6,14 +6,18 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from truefit.config import from_plain, to_plain
+from truefit.data.columns import Columns
 from truefit.data.folds import fold_of
 from truefit.data.images import Progress, Resize
 from truefit.data.imageset import Data, ImageSet
+from truefit.data.listing import arrange, chosen_split
 from truefit.data.overlap import shared
-from truefit.data.sources import Options, folder, sources
+from truefit.data.sources import Options, folder, listing_of, sources
 from truefit.errors import InputError, nearest, shorten
 
 
@@ -32,11 +36,12 @@ def load_data(
     fold: int | None = None,
     folds: int | None = None,
     group_pattern: str | None = None,
+    columns: Columns | dict[str, Any] | None = None,
 ) -> Data:
     """The splits of a data set, every image decoded at least once, in this run or in one that filled the cache.
 
-    spec:            a known name (`digits`, `cifar10` ...), else a folder; a folder called like a known name
-                     is `./digits`
+    spec:            a known name (`digits`, `cifar10` ...), a file or address that a source claims (a table:
+                     `labels.csv`), else a folder; a folder called like a known name is `./digits`
     image_size:      height and width in pixels. None: the images' own, where all have the same square one, up
                      to 512; otherwise `default_image_size`
     resize:          `crop` (the middle square) or `stretch`
@@ -50,6 +55,7 @@ def load_data(
                      can't be written, read from their files in every epoch
     on_progress:     called with (files decoded, files in all)
     fold, folds:     fold number `fold` (from 1) of `folds`, see `folds.fold_of`; group_pattern belongs to it
+    columns:         what the columns of a table are called; those with usual names are found by themselves
 
     Raises `InputError`: no such name or folder; an empty folder; one class; a class without images; images
     that cannot be read, all of them listed; splits with different classes; val_fraction out of range; a class
@@ -65,8 +71,9 @@ def load_data(
         default_image_size=default_image_size,
         memory_share=memory_share,
         on_progress=on_progress,
+        columns=from_plain(Columns, columns, where="columns") if isinstance(columns, dict) else columns or Columns(),
     )
-    again = {
+    again: dict[str, Any] = {
         "image_size": image_size,
         "resize": resize,
         "val_fraction": val_fraction,
@@ -74,6 +81,8 @@ def load_data(
         "skip_unreadable": skip_unreadable,
         "default_image_size": default_image_size,
     }
+    if options.columns.given:
+        again["columns"] = to_plain(options.columns)
     known = sources()
     if isinstance(spec, str) and spec in known:
         data = known[spec](spec, options)
@@ -81,6 +90,12 @@ def load_data(
             data = replace(data, notes=(*data.notes, f"{spec} is the known data set; ./{spec} is the folder"))
         data = replace(_without_copies(data), options=again)
         return data if fold is None or folds is None else fold_of(data, fold, folds, group_pattern)
+    listing = listing_of(str(spec), options)
+    if listing is not None:
+        data = replace(_without_copies(arrange(listing, options)), options=again)
+        return data if fold is None or folds is None else fold_of(data, fold, folds, group_pattern)
+    if options.columns.given:
+        raise InputError("only a table has columns", where=spec, found="names of columns", wanted="a .csv file")
     where = _existing_folder(spec, known)
     # Absolute: a run may be evaluated from elsewhere.
     data = replace(_without_copies(folder.load(where, options)), spec=str(where.absolute()), options=again)
@@ -97,12 +112,14 @@ def load_images(
     skip_unreadable: bool = False,
     memory_share: float = 0.25,
     on_progress: Progress | None = None,
+    columns: Columns | dict[str, Any] | None = None,
 ) -> ImageSet:
     """Images with labels in the order of `classes` (a run's), to evaluate on.
 
     `path` is a folder of class folders (the set is then called `test`), or one with train/, val/, test/: of
     these `split` is taken (`train`, `validation`, `test`; None: test, else validation, never train). A class
-    of the run may be absent. The other arguments are those of `load_data`; `ImageSet.skipped` lists what was
+    of the run may be absent. Or anything else that `load_data` takes by a path; where nothing says which splits
+    there are, all of it is `test`. The other arguments are those of `load_data`; `ImageSet.skipped` lists what was
     left out.
 
     Raises `InputError` for classes that the run does not know, and as `load_data` does.
@@ -113,7 +130,11 @@ def load_images(
         skip_unreadable=skip_unreadable,
         memory_share=memory_share,
         on_progress=on_progress,
+        columns=from_plain(Columns, columns, where="columns") if isinstance(columns, dict) else columns or Columns(),
     )
+    listing = listing_of(str(path), options)
+    if listing is not None:
+        return chosen_split(listing, tuple(classes), split, options)
     where = _existing_folder(path, ())
     layout = folder.find_splits(where)
     # A class of the run may be called `test`: then the folder of that name is a class folder.
@@ -210,6 +231,6 @@ def _existing_folder(spec: str | Path, known: Collection[str]) -> Path:
             "the data is a file, not a folder",
             where=path,
             found=f"a file of {path.stat().st_size} bytes",
-            wanted="a folder of images; an archive has to be unpacked first",
+            wanted="a folder of images, or a table (.csv, .parquet); an archive has to be unpacked first",
         )
     return path

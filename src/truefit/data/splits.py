@@ -42,7 +42,7 @@ def hold_out(
 ) -> tuple[Labels, Labels]:
     """Draw `held` of n samples, each class in its proportion: (indices kept, indices held out), sorted.
 
-    labels:     int64 (n,)
+    labels:     int64 (n,), or 0 and 1 (n, K): then the draw is not stratified
     split:      what they are held out for, `validation` or `test`; draws for different splits are independent
     split_seed: any integer; with `labels`, `held` and `split` it alone decides the draw
     keep:       each class keeps at least this many samples
@@ -50,6 +50,12 @@ def hold_out(
     Every class gets at least one sample held out, so a few more than `held` are where classes are small.
     Raises `InputError` naming the classes that have fewer than keep + 1 samples.
     """
+    if labels.ndim == 2:
+        order = np.random.default_rng(rng.key("split", split, split_seed)).permutation(len(labels))
+        held = min(max(held, 1), len(labels) - keep)
+        if held < 1:
+            raise InputError(f"too few images to draw a {split} split", where=where, found=f"{len(labels)} images")
+        return np.sort(order[held:]), np.sort(order[:held])
     counts = np.bincount(labels, minlength=len(classes))
     small = [f"{name} ({count})" for name, count in zip(classes, counts, strict=True) if count < keep + 1]
     if small:

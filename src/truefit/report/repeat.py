@@ -39,8 +39,9 @@ def command(record: Record) -> str | None:
     given |= {"calibrate": (config.get("calibrate", False), False)}
     given |= {"select_on": (config.get("select_on", "validation"), "validation")}
     given |= {"from": ((config.get("from") or {}).get("run"), None)}
+    given |= {f"columns.{name}": (value, []) for name, value in (about["options"].get("columns") or {}).items()}
     for name, (value, usual) in given.items():
-        if value != usual:
+        if value != usual and value is not None:
             words += _option(name, value)
     words += ["--device", str(config["settings"]["device"]), *_recipe(config["recipe"])]
     return shlex.join(words)

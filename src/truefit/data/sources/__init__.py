@@ -5,7 +5,12 @@ To add a source, add one file here; it is found by looking through the package. 
     NAMES: tuple[str, ...]                            the names it answers to
     load(name: str, options: Options) -> Data         one of them, split and in memory
 
-`folder` has no names: it is the source for everything that is a path.
+or, for data that is found by a path or an address,
+
+    claims(spec: str) -> bool                         whether this is such data, by its looks alone
+    listing(spec: str, options: Options) -> Listing   which samples there are; `listing.arrange` splits them
+
+`folder` has neither: it is the source for everything else.
 """
 
 from __future__ import annotations
@@ -13,13 +18,15 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from truefit.data.columns import Columns
 from truefit.data.images import Pixels, Progress, Resize, resize_pixels
 from truefit.data.imageset import Data, ImageSet, available_memory
+from truefit.data.listing import Listing
 from truefit.data.splits import Labels, check_fraction, hold_out
 from truefit.errors import InputError
 
@@ -39,6 +46,7 @@ class Options:
     default_image_size: int = 32
     memory_share: float = 0.25
     on_progress: Progress | None = None
+    columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
         check_fraction(self.val_fraction)
@@ -69,6 +77,16 @@ def sources() -> dict[str, Loader]:
         for name in getattr(source, "NAMES", ()):
             loaders[name] = source.load
     return loaders
+
+
+def listing_of(spec: str, options: Options) -> Listing | None:
+    """The samples of a table, a file of arrays, shards ..., where a source claims `spec`; None where none does."""
+    for module in pkgutil.iter_modules(__path__):
+        source = importlib.import_module(f"{__name__}.{module.name}")
+        if hasattr(source, "claims") and source.claims(spec):
+            found: Listing = source.listing(spec, options)
+            return found
+    return None
 
 
 def is_local(name: str) -> bool:

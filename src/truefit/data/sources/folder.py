@@ -49,10 +49,12 @@ class _How(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """The images of one split before they are read: n paths, int64 labels (n,), and what was passed over."""
+    """The images of one split before they are read: n paths, labels and groups as in an ImageSet, and what was
+    passed over."""
 
     paths: tuple[str, ...]
     labels: Labels
+    groups: tuple[str, ...] | None = None
     ignored: tuple[str, ...] = ()
 
     def subset(self, indices: Labels) -> Files:
@@ -232,6 +234,7 @@ def read_splits(
             pixels=None if pixels is None else pixels[start:stop] if whole else pixels[good],
             cached=None if cached is None else cached.subset(good),
             paths=tuple(paths[row] for row in good),
+            groups=None if files.groups is None else tuple(files.groups[row - start] for row in good),
             image_size=size,
             resize=options.resize,
             skipped=tuple(named[row] for row in range(start, stop) if row in named),
