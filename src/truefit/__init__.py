@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from truefit.errors import NonFiniteError as NonFiniteError
     from truefit.errors import TruefitError as TruefitError
     from truefit.errors import TruefitWarning as TruefitWarning
+    from truefit.estimator import Classifier as Classifier
     from truefit.functions import accuracy as accuracy
     from truefit.functions import train as train
     from truefit.functions import validate as validate
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from truefit.trainer import Trainer as Trainer
 
 _WHERE = {
+    "Classifier": "estimator",
     "Comparison": "comparison.compare",
     "ConvNet": "models.convnet",
     "ConvolutionalNeuralNet": "classifier",
