@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -102,6 +103,15 @@ def check_types(settings: Any) -> None:
     hints = typing.get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
         _convert(hints[field.name], getattr(settings, field.name), field.name, None)
+
+
+def seconds_of(text: str | float, name: str) -> float:
+    """`90s`, `20m`, `1.5h`, or a number of seconds, above 0. InputError naming the setting for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text) if isinstance(text, str) else None
+    seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else text
+    if isinstance(seconds, str) or not 0 < seconds < float("inf"):
+        raise InputError(f"{name} is no length of time", found=repr(text), wanted="such as 90s, 20m or 1.5h")
+    return float(seconds)
 
 
 def require(condition: bool, name: str, found: object, wanted: str, fix: str | None = None) -> None:

@@ -76,6 +76,7 @@ def cross_validate(
         data = load_data(data)
     if not isinstance(trainer.model, str):
         raise InputError("folds need a model that is built anew for each", fix="name the model, such as convnet")
+    trainer.refuse_max_time("folds")
     refuse_seen(trainer.weights_from, data, "folds")
     pool = pool_of(data)
     groups = find_groups(pool, group_pattern)

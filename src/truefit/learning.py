@@ -59,6 +59,7 @@ def learning_curve(
             found=(tuple(shares), seeds),
             wanted="3 or more growing shares up to 1; 2 or more seeds",
         )
+    trainer.refuse_max_time("a learning curve")
     refuse_seen(trainer.weights_from, data, "a learning curve")
     place = None if out is None else Path(out).resolve()
     if place is not None and place.exists() and (not place.is_dir() or any(place.iterdir())):

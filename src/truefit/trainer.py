@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,20 +14,19 @@ from torch.utils.data import Dataset
 
 from truefit import rng
 from truefit.checkpoint.interval import Interval
-from truefit.config import require
+from truefit.config import require, seconds_of
 from truefit.data.imageset import Data, ImageSet
 from truefit.data.lookup import load_data
 from truefit.errors import InputError, warn
 from truefit.events import Event, Note, Observer
 from truefit.fitting.fit import Fit
 from truefit.fitting.folder import FolderUse, fit_into
-from truefit.fitting.keeping import settings_of
+from truefit.fitting.keeping import recorded_length, settings_of
 from truefit.fitting.plan import FitPlan
 from truefit.fitting.start import weights_of
 from truefit.loading import load
 from truefit.measure import evaluate
 from truefit.models.lookup import family_of, image_sizes
-from truefit.precision import Settings
 from truefit.predictor import Predictor
 from truefit.recipes.lookup import find_recipe
 from truefit.recipes.recipe import Recipe
@@ -48,7 +48,9 @@ class Trainer:
     augmentation. device: "cpu", "cuda", "cuda:1", "mps", or None for the best. workers: processes that
     fetch samples which are not in memory. measure_training: measure accuracy on the training set after each
     epoch. weights_from: the folder of a run whose weights are started from. calibrate: after training fit a
-    temperature on validation, and thresholds for `predict(..., sure=0.95)`; no predicted class changes. observers: told
+    temperature on validation, and thresholds for `predict(..., sure=0.95)`; no predicted class changes. max_time:
+    such as "20m", or seconds: `fit` trains, evaluates and reports within it, by fewer steps than the recipe's epochs
+    where they do not fit; their number is recorded as the recipe's max_steps (see `fitting.timing`). observers: told
     every event (see truefit.events); without any, what puts a figure in doubt is a TruefitWarning.
     """
 
@@ -64,6 +66,7 @@ class Trainer:
         measure_training: bool = False,
         weights_from: str | Path | None = None,
         calibrate: bool = False,
+        max_time: str | float | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         if isinstance(model, str):
@@ -77,6 +80,13 @@ class Trainer:
         self.seed, self.device, self.workers = seed, device, workers
         self.measure_training, self.calibrate = measure_training, calibrate
         self.weights_from = weights_from
+        self.max_time = None if max_time is None else seconds_of(max_time, "max_time")
+        if max_time is not None and self.recipe.max_steps is not None:
+            raise InputError(
+                "max_time and max_steps both say how long training is",
+                found=f"{max_time} and {self.recipe.max_steps} steps",
+                wanted="one of them",
+            )
         self.observers = list(observers)
         self.predictor: Predictor | None = None
 
@@ -93,6 +103,7 @@ class Trainer:
         resume: bool = False,
         checkpoint_every: str = "60s",
         requeue: bool = False,
+        begun: float | None = None,
     ) -> Run:
         """Train, choose the best epoch on validation, and evaluate once on test (without one: on validation).
 
@@ -109,21 +120,22 @@ class Trainer:
         "60s", "500steps", "epoch" (the ends of epochs are part of all three) or "never". On SIGTERM and SIGINT the
         step is finished, state saved and `truefit.errors.Interrupted` raised, which is a KeyboardInterrupt; on
         SIGUSR1 state is saved, and training goes on. requeue: a SIGUSR1 then also puts the job of Slurm back in
-        the queue.
+        the queue. begun: the moment of `time.perf_counter` from which max_time counts; None: this call.
 
         Raises InputError for bad data or settings, before anything is written (a data set of your own is looked at
         sample by sample as it is used, so its faults show then); NonFiniteError where training diverges;
         StorageError where `out` can't be written any more; DeviceMemoryError. What complete epochs gave is then
         kept in `out`, and the last checkpoint.
         """
+        begun = time.perf_counter() if begun is None else begun
         interval = Interval.parse(checkpoint_every)
         if resume and (out is None or overwrite):
             raise InputError(
                 "a run is gone on with or replaced, not both" if overwrite else "there is no folder to go on in",
                 found="resume and overwrite" if overwrite else "resume without out",
             )
-        before = settings_of(RunFolder(Path(out)), self.device, self.workers) if resume and out else None
-        fit = self._prepare(training_set, validation_set, test_set, before, select_on)
+        before = RunFolder(Path(out)) if resume and out else None
+        fit = self._prepare(training_set, validation_set, test_set, before, select_on, begun=begun)
         if out is None:
             run = fit.run()
             self.predictor = fit.predictor()
@@ -175,6 +187,7 @@ class Trainer:
                 wanted="the name of a model, or a function that makes the network",
                 fix="trainer.fit_seeds(..., make_network=MyNet)",
             )
+        self.refuse_max_time("seeds")
         if isinstance(training_set, str | Path) and validation_set is None and test_set is None:
             training_set = self._load(training_set)
 
@@ -202,6 +215,16 @@ class Trainer:
             notify=self.notify,
         )
 
+    def refuse_max_time(self, what: str) -> None:
+        """InputError where max_time is given: trainings that are to be compared must be equally long."""
+        if self.max_time is not None:
+            raise InputError(
+                f"max_time does not go with {what}: each training would have another number of steps",
+                found=f"{self.max_time:.0f} s",
+                wanted="a number of steps or epochs",
+                fix="--max-steps 1000",
+            )
+
     def _load(self, spec: str | Path) -> Data:
         usual = image_sizes(self.model)[1] if isinstance(self.model, str) else 32
         return load_data(spec, default_image_size=usual)
@@ -211,10 +234,11 @@ class Trainer:
         training_set: AnySet | Data | str | Path,
         validation_set: AnySet | None,
         test_set: AnySet | None,
-        settings: Settings | None = None,
+        before: RunFolder | None = None,
         select_on: Literal["validation", "test"] = "validation",
+        begun: float = 0.0,
     ) -> Fit:
-        """Everything resolved and checked; nothing written yet."""
+        """Everything resolved and checked; nothing written yet. before: what is gone on with, where there is one."""
         if isinstance(training_set, str | Path | Data) and (validation_set is not None or test_set is not None):
             raise InputError(
                 "this data brings its own validation and test set",
@@ -228,18 +252,21 @@ class Trainer:
         if isinstance(training_set, Data):
             data = training_set
             training_set, validation_set, test_set = data.train, data.validation, data.test
+        recipe, max_time = recorded_length(before, self.recipe, self.max_time)
         plan = FitPlan(
             model=self.model,
-            recipe=self.recipe,
+            recipe=recipe,
             seed=self.seed,
             device=self.device,
             workers=self.workers,
             measure_training=self.measure_training,
             notify=self.notify,
-            settings=settings,
+            settings=settings_of(before, self.device, self.workers),
             begun_with=None if self.weights_from is None else weights_of(self.weights_from),
             select_on=select_on,
             calibrate=self.calibrate,
+            max_time=max_time,
+            begun=begun,
         )
         return Fit(plan, training_set, validation_set, test_set, data)
 

@@ -16,7 +16,7 @@ import tyro
 import yaml
 
 from truefit.commands.arguments import parse
-from truefit.config import from_plain, require, to_plain
+from truefit.config import from_plain, require, seconds_of, to_plain
 from truefit.data.columns import Columns
 from truefit.errors import InputError
 from truefit.recipes.lookup import find_recipe
@@ -52,6 +52,9 @@ class TrainConfig:
     """Measure the accuracy on the training set after each epoch."""
     calibrate: bool = False
     """After training fit a temperature on validation, and thresholds for predict --sure; no predicted class changes."""
+    max_time: str | None = None
+    """Such as 90s, 20m or 1.5h: train, evaluate and report within it, by fewer steps than --epochs where they do not
+    fit. Their number is written to config.json, so that --resume and a repeat are exact."""
     select_on: Literal["validation", "test"] = "validation"
     """test lets the test split choose, in the place of validation; every figure is then labelled "selected on test"."""
     columns: Columns = field(default_factory=Columns)
@@ -64,6 +67,8 @@ class TrainConfig:
         require(self.split_seed >= 0, "split_seed", self.split_seed, "at least 0")
         fraction = self.val_fraction
         require(fraction is None or 0 <= fraction < 1, "val_fraction", fraction, "a fraction from 0 to below 1")
+        if self.max_time is not None:
+            seconds_of(self.max_time, "max_time")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +179,7 @@ def _read_config(path: Path, base: TrainConfig) -> TrainConfig:
 
 
 def _run(command: TrainCommand, config: TrainConfig) -> int:
+    begun = time.perf_counter()
     # Everything that needs torch is imported here, so that --help and --print-config are quick.
     from truefit import rng
     from truefit.checkpoint.interval import Interval
@@ -210,6 +216,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         measure_training=config.measure_training,
         weights_from=command.from_run,
         calibrate=config.calibrate,
+        max_time=config.max_time,
         # Somebody who listens, even where nothing is printed: warnings are for those who have no observer.
         observers=[nobody] if command.quiet else [lines, bar],
     )
@@ -265,6 +272,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
             resume=command.resume,
             checkpoint_every=command.checkpoint_every,
             requeue=command.requeue,
+            begun=begun,
         )
         fit_seconds = time.perf_counter() - start
     finally:
@@ -336,7 +344,7 @@ def _dry_run(trainer: Any, data: Any, out: Path, command: TrainCommand, lines: A
         return images.subset(range(0, len(images), step)[:count])
 
     recipe = trainer.recipe
-    trainer.recipe = replace(recipe, epochs=1, early_stopping=None)
+    trainer.recipe, trainer.max_time = replace(recipe, epochs=1, early_stopping=None), None
     small = replace(
         data,
         train=few(data.train, recipe.batch_size),

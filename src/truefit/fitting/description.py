@@ -42,6 +42,7 @@ def describe_run(
         "measure_training": plan.measure_training,
         "select_on": plan.select_on,
         "calibrate": plan.calibrate,
+        "max_time": plan.max_time,
         # As it was before training: what calibration adds stands in model.json.
         "predictor": to_plain(replace(config, temperature=1.0, sure=())),
         "settings": to_plain(settings),

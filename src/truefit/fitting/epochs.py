@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,12 +12,14 @@ from truefit.checkpoint.state import Stateful
 from truefit.checkpoint.store import Found, Position
 from truefit.checkpoint.tree import unflatten
 from truefit.data.batches import Batches
+from truefit.data.shortened import Shortened
 from truefit.errors import InputError
 from truefit.events import EpochFinished, FitStarted, Note, Observer
 from truefit.fitting.best import Best
 from truefit.fitting.keeping import Keeping
 from truefit.fitting.progress import Progress, together
 from truefit.fitting.setup import Setup
+from truefit.fitting.timing import Clock
 from truefit.measure import measure
 from truefit.optim.optimizers import build_optimizer
 from truefit.optim.schedules import Schedule
@@ -34,21 +37,21 @@ class Epochs:
         self.best = Best()
         self.progress = Progress()
 
-    def run(self, keeping: Keeping | None) -> None:
-        """Train until the recipe's epochs are done, or early stopping ends it."""
+    def run(self, keeping: Keeping | None, clock: Clock | None = None) -> None:
+        """Train until the recipe's epochs or steps are done, or early stopping or the clock ends it."""
         setup = self.setup
-        recipe, settings, notify = setup.recipe, setup.settings, setup.plan.notify
+        recipe, settings, notify, length = setup.recipe, setup.settings, setup.plan.notify, setup.length
         training = setup.batches(setup.training_set, "training set", recipe.batch_size, setup.plan.seed)
         optimizer = build_optimizer(setup.network, recipe.optimizer)
         # An iterable set has no length: its schedule is by epochs alone.
-        schedule = Schedule(optimizer, recipe.schedule, steps_per_epoch=training.steps or 1, epochs=recipe.epochs)
+        schedule = Schedule(optimizer, recipe.schedule, steps_per_epoch=training.steps or 1, epochs=length.laid_out)
         precision = Precision(settings.precision, setup.device)
         validation = None
         if setup.validation_set is not None:
             validation = setup.batches(setup.validation_set, "validation set", settings.evaluation_batch_size)
         notify(
             FitStarted(
-                epochs=recipe.epochs,
+                epochs=length.epochs,
                 device=describe(setup.device),
                 training_samples=training.samples,
                 validation_samples=validation.samples if validation is not None else None,
@@ -62,11 +65,12 @@ class Epochs:
             self._go_on(keeping.found, live, keeping.folder)
         saver = None if keeping is None else keeping.saver(partial(self._state, live), notify)
         observe = together(progress, notify, saver)
-        while progress.epoch < recipe.epochs and not self._has_waited_enough():
+        while progress.epoch < setup.length.epochs and not self._has_waited_enough():
             epoch, start = progress.epoch, progress.begin()
+            steps = length.of_epoch(epoch)
             trained = loop.train_epoch(
                 setup.network,
-                training,
+                _shortened(training, steps, clock),
                 setup.task,
                 optimizer,
                 epoch=epoch,
@@ -79,6 +83,8 @@ class Epochs:
                 observe=observe,
             )
             trained_for = time.perf_counter() - start
+            if steps is not None and len(trained.sizes) < steps:
+                self._record_end(epoch, len(trained.sizes), keeping)
             measured = self._measure(validation, "validation", epoch, observe) if validation is not None else None
             exact = self._measure_training(epoch, observe)
             if training.steps is None:
@@ -107,11 +113,24 @@ class Epochs:
             if keeping is not None:
                 keeping.folder.add_epoch(record)
             progress.next_epoch()
-            notify(EpochFinished(epoch=epoch, epochs=recipe.epochs, record=record))
+            notify(EpochFinished(epoch=epoch, epochs=length.epochs, record=record))
+            if clock is not None and clock.is_up() and progress.epoch < setup.length.epochs:
+                self._record_end(progress.epoch, 0, keeping)
             if saver is not None:
                 saver.end_of_epoch()
         if saver is not None:
             saver.finish()
+
+    def _record_end(self, epoch: int, steps: int, keeping: Keeping | None) -> None:
+        """The clock ends training after so many steps of this epoch, earlier than was planned."""
+        setup = self.setup
+        length = setup.length
+        assert length.per_epoch is not None
+        done = epoch * length.per_epoch + steps
+        setup.recipe = replace(setup.recipe, stop_at_step=done)
+        if keeping is not None:
+            keeping.folder.write_config(setup.describe())
+        setup.plan.notify(Note(text=f"time is up: training ends after {done:,} of {length.steps:,} steps"))
 
     def _has_waited_enough(self) -> bool:
         """Early stopping: so many epochs have passed without a better one."""
@@ -174,3 +193,10 @@ class Epochs:
     def selected_on(self) -> str | None:
         """The split that chose the weights."""
         return None if self.best.weights is None else self.setup.plan.select_on
+
+
+def _shortened(batches: Batches, steps: int | None, clock: Clock | None) -> Batches:
+    """The batches of an epoch that is to have so many steps, or ends with the time."""
+    if steps is None or (steps == batches.steps and clock is None):
+        return batches
+    return Shortened(batches, steps, clock.is_up) if clock is not None else Shortened(batches, steps)

@@ -21,6 +21,7 @@ from truefit.fitting.memory import is_out_of_memory, out_of_memory
 from truefit.fitting.plan import AnySet, FitPlan
 from truefit.fitting.selection import in_ledger, note_training
 from truefit.fitting.setup import Setup
+from truefit.fitting.timing import fit_into_time
 from truefit.measure import evaluate_predictor
 from truefit.precision import threads
 from truefit.predictor import Predictor, golden_confidence
@@ -59,10 +60,11 @@ class Fit:
             self.ledger = folder.ledger
         try:
             with threads(setup.settings.threads), rng.seeded(setup.plan.seed, setup.device):
+                clock = fit_into_time(setup)
                 torch.default_generator.set_state(setup.rng_after_building)
                 if folder is not None:
                     folder.write_config(self.describe())
-                self.epochs.run(keeping)
+                self.epochs.run(keeping, clock)
                 last = copy.deepcopy(setup.network.state_dict())
                 self.epochs.restore_best()
                 self._note_training()

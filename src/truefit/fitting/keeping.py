@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from truefit.checkpoint.interval import Interval
@@ -14,13 +14,13 @@ from truefit.config import from_plain, to_plain
 from truefit.errors import InputError, shorten
 from truefit.events import Note, Observer
 from truefit.precision import Settings
-from truefit.recipes.recipe import ScheduleConfig
+from truefit.recipes.recipe import Recipe, ScheduleConfig
 from truefit.runs.folder import RunFolder
 
 # Schedules whose rate at a step does not depend on how many epochs there will be.
 OPEN_ENDED = ("constant", "step", "reduce-on-plateau")
 # What may differ between two starts of one run: it makes no difference to the result, or none on purpose.
-_FREE = {"versions", "commit", "hardware", "settings.workers", "data.notes"}
+_FREE = {"versions", "commit", "hardware", "settings.workers", "data.notes", "max_time"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,18 @@ def settings_of(folder: RunFolder | None, device: str | None, workers: int) -> S
     if device is not None:
         settings["device"] = device
     return from_plain(Settings, settings, where="config.json: settings")
+
+
+def recorded_length(folder: RunFolder | None, recipe: Recipe, max_time: float | None) -> tuple[Recipe, float | None]:
+    """Recipe and max_time; where the run in a folder chose its steps by the clock, with those steps, and its time."""
+    try:
+        config = folder.read_config() if folder is not None else {}
+    except InputError:
+        config = {}
+    if config.get("max_time") is None or recipe.max_steps is not None:
+        return recipe, max_time
+    recorded = {name: config["recipe"].get(name) for name in ("max_steps", "stop_at_step")}
+    return replace(recipe, **recorded), config["max_time"]
 
 
 def take_up(folder: RunFolder, config: dict[str, Any], notify: Observer) -> Found | None:

@@ -20,6 +20,7 @@ class FitPlan:
     """What a Trainer hands over to one training.
 
     settings: those of a run that is gone on with; None resolves them anew.
+    max_time: seconds that it may take, from `begun` (as of `time.perf_counter`) to the report; None: any.
     begun_with: what `weights_of` read of another run, whose weights this one starts from.
     """
 
@@ -34,6 +35,8 @@ class FitPlan:
     begun_with: StartingWeights | None = None
     select_on: Literal["validation", "test"] = "validation"
     calibrate: bool = False
+    max_time: float | None = None
+    begun: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from truefit.fitting.checks import (
     task_for,
 )
 from truefit.fitting.description import describe_data, describe_run
+from truefit.fitting.length import Length
 from truefit.fitting.plan import AnySet, FitPlan
 from truefit.fitting.selection import choosing_set, training_copies
 from truefit.fitting.start import start_from
@@ -111,8 +112,19 @@ class Setup:
         assert self.classes is not None
         return build_model(model, len(self.classes))
 
-    def batches(self, dataset: AnySet, role: str, batch_size: int, seed: int | None = None) -> Batches:
-        """Batches of one of the sets, prepared for the network; with a seed shuffled and augmented, for training."""
+    @property
+    def length(self) -> Length:
+        """How long the training is."""
+        samples = count_samples(self.training_set, "training set")
+        return Length.of(self.recipe, None if samples is None else -(-samples // self.recipe.batch_size))
+
+    def batches(
+        self, dataset: AnySet, role: str, batch_size: int, seed: int | None = None, epochs: float | None = None
+    ) -> Batches:
+        """Batches of one of the sets, prepared for the network; with a seed shuffled and augmented, for training.
+
+        epochs: how long the training is; None: as the recipe says.
+        """
         return make_batches(
             dataset,
             batch_size=batch_size,
@@ -122,7 +134,7 @@ class Setup:
             seed=seed,
             share_last=seed is not None and has_batchnorm(self.network),
             workers=self.settings.workers,
-            epochs=self.recipe.epochs,
+            epochs=self.length.laid_out if epochs is None else epochs,
         )
 
     def describe(self) -> dict[str, Any]:

@@ -17,10 +17,10 @@ class Schedule:
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, config: ScheduleConfig, *, steps_per_epoch: int, epochs: int
+        self, optimizer: torch.optim.Optimizer, config: ScheduleConfig, *, steps_per_epoch: int, epochs: float
     ) -> None:
         self.optimizer, self.config = optimizer, config
-        self.steps_per_epoch, self.total = steps_per_epoch, steps_per_epoch * epochs
+        self.steps_per_epoch, self.total = steps_per_epoch, round(steps_per_epoch * epochs)
         self.peaks = [group["lr"] for group in optimizer.param_groups]
         self.done = 0
         self.plateau_factor, self.best, self.waited = 1.0, math.inf, 0

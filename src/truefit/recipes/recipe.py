@@ -163,9 +163,12 @@ class EmaConfig:
 class Recipe:
     """All that decides a training but the data, the model and the seed.
 
-    epochs: passes over the training set, at least 1. batch_size: samples for each optimiser step, at least 1.
-    accumulate: parts that a step is cut into, each weighted by its samples, to save memory. With class weights each
-    part's mean is over its own weights, so the step differs slightly from that of the whole batch.
+    epochs: passes over the training set, at least 1. max_steps: optimiser steps after which training ends, in the
+    middle of an epoch too, where `epochs` would be more; the schedule is laid out over them. stop_at_step: training
+    ends after so many steps of a schedule that is laid out over more. (Both are recorded where `max_time` decided.)
+    batch_size: samples for each optimiser step, at least 1. accumulate: parts that a step is cut into, each weighted by
+    its samples, to save memory. With class weights each part's mean is over its own weights, so the step differs
+    slightly from that of the whole batch.
     clip_norm: largest gradient norm (L2, over all parameters), or None.
     early_stopping: epochs without a better one (higher validation accuracy, or the same with a lower loss) after
     which training ends, or None.
@@ -177,6 +180,8 @@ class Recipe:
 
     name: str = "custom"
     epochs: int = 10
+    max_steps: int | None = None
+    stop_at_step: int | None = None
     batch_size: int = 64
     accumulate: int = 1
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -200,6 +205,9 @@ class Recipe:
                 "a whole number, at least 1",
                 f"--{name.replace('_', '-')} 10",
             )
+        for name in ("max_steps", "stop_at_step"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "at least 1")
         if self.accumulate > self.batch_size:
             raise InputError(
                 "accumulate is larger than batch_size",

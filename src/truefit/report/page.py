@@ -74,10 +74,20 @@ def page(record: Record, images: ImageSet | None = None) -> str:
     )
 
 
+def _epochs_wanted(config: dict[str, Any]) -> int:
+    """How many epochs the training was to begin."""
+    recipe = config.get("recipe", {})
+    steps = recipe.get("stop_at_step") or recipe.get("max_steps")
+    if steps is None:
+        return int(recipe.get("epochs", 0))
+    per_epoch = -(-int(config["data"]["splits"]["train"]["n"]) // recipe["batch_size"])
+    return min(int(recipe["epochs"]), -(-int(steps) // int(per_epoch)))
+
+
 def _verdict(record: Record) -> dict[str, Any]:
     evaluation = record.evaluation
     if evaluation is None:
-        broke_off = record.weights is None or len(record.history) < record.config.get("recipe", {}).get("epochs", 0)
+        broke_off = record.weights is None or len(record.history) < _epochs_wanted(record.config)
         why = "Training did not finish" if broke_off else "This run had neither validation nor test"
         return {"figure": "No figure", "sentence": f"{why}, so nothing says how good the network is.", "caution": ""}
     figure = percent(evaluation.accuracy)
