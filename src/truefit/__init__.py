@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from truefit.errors import TruefitError as TruefitError
     from truefit.errors import TruefitWarning as TruefitWarning
     from truefit.estimator import Classifier as Classifier
+    from truefit.export.export import export_run as export_run
     from truefit.functions import accuracy as accuracy
     from truefit.functions import train as train
     from truefit.functions import validate as validate
@@ -65,6 +66,7 @@ _WHERE = {
     "calibrate": "loading",
     "cross_validate": "crossval",
     "evaluate": "measure",
+    "export_run": "export.export",
     "find_recipe": "recipes.lookup",
     "learning_curve": "learning",
     "load": "loading",

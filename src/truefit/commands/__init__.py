@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": "classify images with a run",
     "report": "a run as one page, a model card or plots; several runs side by side",
     "calibrate": "make a run's confidence believable, and fix thresholds for predict --sure",
+    "export": "a run as one file for another runtime, with the proof that it gives the same answers",
     "doctor": "find silent bugs in training scripts and data: doctor run, doctor data, doctor explain",
     "cache": "list or remove decoded images that are kept on disk",
 }

@@ -36,6 +36,7 @@ OWN = {
     "predictions.npz",
     "model",
     "evaluations",
+    "export",
     "checkpoints",
     "report.html",
     "model_card.md",
