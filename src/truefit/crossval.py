@@ -91,6 +91,7 @@ def cross_validate(
         "seed": trainer.seed,
         "calibrate": trainer.calibrate,
         "from": None if trainer.weights_from is None else weights_of(trainer.weights_from).about["digest"],
+        "weights": None if trainer.weights is None else trainer.weights.digest,
         "options": to_plain(data.options),
     }
     place = None if out is None else Path(out).resolve()

@@ -224,6 +224,7 @@ def _other_images(run: Run, data: str | Path, split: str | None, skip_unreadable
         config.classes,
         image_size=config.image_size,
         resize=config.resize,
+        interpolation=config.interpolation,
         split=split,
         skip_unreadable=skip_unreadable,
         columns=run.config["data"].get("options", {}).get("columns"),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from truefit import loop, rng
 from truefit.data.augment import Pipeline
-from truefit.data.images import UnreadableImage, fit_image, read_image
+from truefit.data.images import Interpolation, UnreadableImage, fit_image, read_image
 from truefit.errors import InputError
 from truefit.metrics.selective import Guarantee, find_guarantee
 from truefit.precision import Precision, Settings, device_of, threads
@@ -34,6 +34,7 @@ class PredictorConfig:
     classes: names, in the order of the network's outputs.
     images: "files" are decoded, resized and normalised; "tensors" are taken as the training data set gave them.
     image_size: side in pixels. resize: "crop" fits the shorter side and cuts the centre, "stretch" fits both.
+    interpolation: how pixels are computed on the way (`data.images.Interpolation`).
     crop: the centre part that the network sees, as a fraction of the side (above 0, at most 1).
     mean, std: of each channel, in units of 0..1. averaging: "flip" averages the logits of an image and its
     mirror image. temperature: divides the logits. sure: from which probability on a prediction counts as sure, for
@@ -44,6 +45,7 @@ class PredictorConfig:
     images: Literal["files", "tensors"] = "files"
     image_size: int | None = None
     resize: Literal["crop", "stretch"] = "crop"
+    interpolation: Interpolation = "bicubic"
     crop: float = 1.0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -245,7 +247,7 @@ class Predictor:
             raise InputError(
                 "this is not an image", found=_describe(image), wanted="a path, PIL image, NumPy array or tensor"
             )
-        pixels = fit_image(read_image(image), config.image_size, config.resize)
+        pixels = fit_image(read_image(image), config.image_size, config.resize, config.interpolation)
         return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
 
 

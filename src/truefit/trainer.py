@@ -27,6 +27,8 @@ from truefit.fitting.start import weights_of
 from truefit.loading import load
 from truefit.measure import evaluate
 from truefit.models.lookup import family_of, image_sizes
+from truefit.models.pretrained import Preprocessing
+from truefit.models.weights import find_weights
 from truefit.predictor import Predictor
 from truefit.recipes.lookup import find_recipe
 from truefit.recipes.recipe import Recipe
@@ -47,8 +49,9 @@ class Trainer:
     or the name of one. epochs: instead of the recipe's. seed: decides initial weights (of a named model), order and
     augmentation. device: "cpu", "cuda", "cuda:1", "mps", or None for the best. workers: processes that
     fetch samples which are not in memory. measure_training: measure accuracy on the training set after each
-    epoch. weights_from: the folder of a run whose weights are started from. calibrate: after training fit a
-    temperature on validation, and thresholds for `predict(..., sure=0.95)`; no predicted class changes. max_time:
+    epoch. weights_from: the folder of a run whose weights are started from. weights: pretrained ones, "pretrained" or
+    a place (see `models.weights.find_weights`); images are then prepared as these want it. calibrate: after training
+    fit a temperature on validation, and thresholds for `predict(..., sure=0.95)`; no predicted class changes. max_time:
     such as "20m", or seconds: `fit` trains, evaluates and reports within it, by fewer steps than the recipe's epochs
     where they do not fit; their number is recorded as the recipe's max_steps (see `fitting.timing`). observers: told
     every event (see truefit.events); without any, what puts a figure in doubt is a TruefitWarning.
@@ -65,6 +68,7 @@ class Trainer:
         workers: int = 0,
         measure_training: bool = False,
         weights_from: str | Path | None = None,
+        weights: str | Path | None = None,
         calibrate: bool = False,
         max_time: str | float | None = None,
         observers: Sequence[Observer] = (),
@@ -87,6 +91,13 @@ class Trainer:
                 found=f"{max_time} and {self.recipe.max_steps} steps",
                 wanted="one of them",
             )
+        if weights is not None and weights_from is not None:
+            raise InputError(
+                "two kinds of weights to start from", found="weights and weights_from", wanted="one of them"
+            )
+        self.weights = None if weights is None else find_weights(model if isinstance(model, str) else None, weights)
+        if self.preprocessing is not None and self.recipe.augment.crop == 1:
+            self.recipe = replace(self.recipe, augment=replace(self.recipe.augment, crop=self.preprocessing.crop))
         self.observers = list(observers)
         self.predictor: Predictor | None = None
 
@@ -189,7 +200,7 @@ class Trainer:
             )
         self.refuse_max_time("seeds")
         if isinstance(training_set, str | Path) and validation_set is None and test_set is None:
-            training_set = self._load(training_set)
+            training_set = self.load_data(training_set)
 
         def prepare(seed: int) -> Fit:
             trainer = copy.copy(self)
@@ -225,9 +236,19 @@ class Trainer:
                 fix="--max-steps 1000",
             )
 
-    def _load(self, spec: str | Path) -> Data:
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How the pretrained weights want their images; None where there are none, or it is not known."""
+        return None if self.weights is None else self.weights.preprocessing
+
+    def load_data(self, spec: str | Path, **options: Any) -> Data:
+        """`truefit.load_data`, its options chosen for the model and its weights where they are not given or None."""
+        wanted = self.preprocessing
         usual = image_sizes(self.model)[1] if isinstance(self.model, str) else 32
-        return load_data(spec, default_image_size=usual)
+        chosen: dict[str, Any] = {"default_image_size": usual}
+        if wanted is not None:
+            chosen |= {"image_size": wanted.image_size, "resize": wanted.resize, "interpolation": wanted.interpolation}
+        return load_data(spec, **{**chosen, **{name: value for name, value in options.items() if value is not None}})
 
     def _prepare(
         self,
@@ -247,7 +268,7 @@ class Trainer:
                 fix="give data.train as training_set to choose the others yourself",
             )
         if isinstance(training_set, str | Path):
-            training_set = self._load(training_set)
+            training_set = self.load_data(training_set)
         data = None
         if isinstance(training_set, Data):
             data = training_set
@@ -267,6 +288,7 @@ class Trainer:
             calibrate=self.calibrate,
             max_time=max_time,
             begun=begun,
+            weights=self.weights,
         )
         return Fit(plan, training_set, validation_set, test_set, data)
 

@@ -296,3 +296,43 @@ def test_default_output_folder_below_a_file(invoke, fruit):
     answer = invoke("train", fruit, *SMALL)
     assert answer.code == 2
     assert "can't be written" in answer.err
+
+
+# Models and weights
+
+
+@pytest.fixture
+def broken_models(invoke) -> None:
+    """models.py beside the user, with callables that are wrong in one way each; `invoke` starts in that folder."""
+    Path("broken_models.py").write_text(
+        "from torch import nn\n"
+        "def raises():\n    raise RuntimeError('no licence')\n"
+        "def number():\n    return 3\n"
+        "def maps():\n    return nn.Conv2d(3, 3, 3)\n"
+        "def many():\n    return nn.Sequential(nn.Flatten(), nn.Linear(24 * 24 * 3, 7))\n"
+    )
+    Path("wont_import.py").write_text("import no_such_module_at_all\n")
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("broken_models:raises", "no licence"),
+        ("broken_models:number", "gives no network"),
+        ("broken_models:maps", "output has the wrong shape"),
+        ("broken_models:many", "7 outputs wanted: 3"),
+        ("broken_models:absent", "absent"),
+        ("wont_import:net", "no_such_module_at_all"),
+        ("no_such_file:net", "no_such_file"),
+        ("timm:resnet18x", "did you mean"),
+    ],
+)
+def test_a_model_that_is_no_classifier_of_this_data_is_refused(invoke, broken_models, fruit, model, said):
+    assert said in refused(invoke, fruit, *SMALL, "--model", model, "--image-size", "24")
+
+
+def test_weights_that_match_nothing_are_refused(invoke, fruit, tmp_path):
+    torch.save({"a": torch.zeros(3), "b": torch.zeros(2, 2)}, tmp_path / "other.pth")
+    message = refused(invoke, fruit, *SMALL, "--weights", tmp_path / "other.pth")
+    assert "the weights match no tensor of the network" in message
+    assert "a (3,)" in message

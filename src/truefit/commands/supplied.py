@@ -11,6 +11,11 @@ from torch import nn
 from truefit.errors import InputError
 
 
+def is_own(name: str) -> bool:
+    """Whether a model's name is package.module:callable, and not one of a family (`timm:resnet18`)."""
+    return ":" in name and not name.startswith("timm:")
+
+
 def supplied_network(name: str | None) -> nn.Module | None:
     """Import and call what the user named on the command line; None where nothing was named.
 
@@ -25,9 +30,20 @@ def supplied_network(name: str | None) -> nn.Module | None:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        network = getattr(importlib.import_module(module_name), attribute)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise InputError("--model can't be imported", found=error, wanted="package.module:callable") from error
+        make = getattr(importlib.import_module(module_name), attribute)
+    except Exception as error:  # whatever the user's module raises
+        raise InputError(
+            "--model can't be imported", where=name, found=repr(error), wanted="package.module:callable"
+        ) from error
+    try:
+        network = make()
+    except Exception as error:
+        raise InputError(
+            "--model raised an error when it was called",
+            where=name,
+            found=repr(error),
+            wanted="a callable that needs no arguments and gives a torch.nn.Module",
+        ) from error
     if not isinstance(network, nn.Module):
         raise InputError("--model gives no network", found=type(network).__name__, wanted="a torch.nn.Module")
     return network

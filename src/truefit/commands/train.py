@@ -31,7 +31,10 @@ class TrainConfig:
     """digits, cifar10, cifar100, mnist, fashion-mnist, svhn, or a folder: with train/ and val/ and/or test/, or of
     class folders; a table (.csv, .tsv, .parquet)."""
     model: str = "convnet"
-    """convnet, a model of torchvision such as resnet18, or package.module:callable for one of your own."""
+    """convnet, a model of torchvision such as resnet18, timm:NAME, or package.module:callable for one of your own."""
+    weights: str | None = None
+    """What to start from: pretrained (the model's own), a file, hub:OWNER/REPOSITORY, package:DISTRIBUTION/FILE or an
+    address. Images are then prepared as these weights want it."""
     seed: int = 0
     """Decides initial weights, order and augmentation."""
     split_seed: int = 0
@@ -193,10 +196,8 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         print_epochs,
         print_json,
     )
-    from truefit.commands.supplied import supplied_network
-    from truefit.data.lookup import load_data
+    from truefit.commands.supplied import is_own, supplied_network
     from truefit.events import Note, nobody
-    from truefit.models.lookup import image_sizes
     from truefit.progress import Bar, Lines
     from truefit.runs.folder import RunFolder, next_run
     from truefit.trainer import Trainer
@@ -204,7 +205,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
     stream = human_stream(command.json)
     bar, lines = Bar(), Lines(stream)
     device = None if config.device == "auto" else config.device
-    own = ":" in config.model
+    own = is_own(config.model)
     with rng.seeded(config.seed):
         model = supplied_network(config.model) if own else None
     trainer = Trainer(
@@ -215,6 +216,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         workers=config.workers,
         measure_training=config.measure_training,
         weights_from=command.from_run,
+        weights=config.weights,
         calibrate=config.calibrate,
         max_time=config.max_time,
         # Somebody who listens, even where nothing is printed: warnings are for those who have no observer.
@@ -238,14 +240,13 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
     elif command.out is not None:
         RunFolder.check_new(command.out, overwrite=command.overwrite)
     try:
-        data = load_data(
+        data = trainer.load_data(
             config.data,
             image_size=config.image_size,
-            resize=config.resize,
+            resize=config.resize if config.resize != "crop" else None,
             val_fraction=config.val_fraction,
             split_seed=config.split_seed,
             skip_unreadable=config.skip_unreadable,
-            default_image_size=32 if own else image_sizes(config.model)[1],
             columns=config.columns,
             on_progress=None if command.quiet else bar.reading,
         )

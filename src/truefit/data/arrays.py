@@ -183,7 +183,7 @@ class _Read:
         sets = {}
         for split, chosen in rows.items():
             labels, groups = samples.part(chosen)
-            pixels = resize_pixels(self.pixels[chosen], size, options.resize)
+            pixels = resize_pixels(self.pixels[chosen], size, options.resize, options.interpolation)
             sets[split] = ImageSet(
                 split=split,
                 classes=samples.classes,
@@ -192,5 +192,6 @@ class _Read:
                 groups=groups,
                 image_size=size,
                 resize=options.resize,
+                interpolation=options.interpolation,
             )
         return sets, []

@@ -1,13 +1,13 @@
 """Which decoded images are on disk already, and how do they get there? One file for a folder at one size.
 
-It is found by the folder's place and the settings (size, resize), and used by content: for every image it has a
-digest of the image file's bytes, and what the file system said of it (bytes, times of modification and change,
-inode). Where the file system still says the same the file is taken as unchanged, which for 200,000 files takes a
-second. Where it says anything else (touched, restored from an archive, written again) the file is read, and its
-digest decides. So a folder that was copied back is not decoded again; and changed images are never served stale, as
-no program can set the time of change (ctime), unlike the time of modification. A file that had only just been
-written when it was decoded might be written again in the same tick of the clock: those are always read again.
-On Windows, where ctime is the time of creation, a file that changes but keeps its length and has its time of
+It is found by the folder's place and the settings (size, resize, interpolation), and used by content: for every image
+it has a digest of the image file's bytes, and what the file system said of it (bytes, times of modification and
+change, inode). Where the file system still says the same the file is taken as unchanged, which for 200,000 files
+takes a second. Where it says anything else (touched, restored from an archive, written again) the file is read, and
+its digest decides. So a folder that was copied back is not decoded again; and changed images are never served stale,
+as no program can set the time of change (ctime), unlike the time of modification. A file that had only just been
+written when it was decoded might be written again in the same tick of the clock: those are always read again. On
+Windows, where ctime is the time of creation, a file that changes but keeps its length and has its time of
 modification put back is not noticed.
 
 Any subset of the images in a file will do, so splits and `--val-fraction 0` share one. When images were added or
@@ -44,7 +44,17 @@ from truefit.data.cachefile import (
     remove_unfinished,
     writing,
 )
-from truefit.data.images import MixedSizes, Pixels, Progress, Resize, UnreadableImage, fit_image, in_chunks, read_image
+from truefit.data.images import (
+    Interpolation,
+    MixedSizes,
+    Pixels,
+    Progress,
+    Resize,
+    UnreadableImage,
+    fit_image,
+    in_chunks,
+    read_image,
+)
 
 _CHUNK_BYTES = 4 * 2**20
 _FREE_SHARE = 0.9
@@ -72,6 +82,7 @@ def cached_images(
     *,
     size: int,
     resize: Resize,
+    interpolation: Interpolation = "bicubic",
     own_size: bool,
     on_progress: Progress | None = None,
 ) -> tuple[CachedImages, dict[int, str]]:
@@ -85,8 +96,8 @@ def cached_images(
         raise CacheUnusable("TRUEFIT_CACHE is off")
     above = os.path.join(folder.absolute(), "")  # noqa: PTH118  ends with a separator
     names = [path.removeprefix(above) for path in paths]
-    path = where / f"{_key(folder, size, resize)}{SUFFIX}"
-    build = _Build(folder, names, paths, size, resize, own_size)
+    path = where / f"{_key(folder, size, resize, interpolation)}{SUFFIX}"
+    build = _Build(folder, names, paths, size, resize, interpolation, own_size)
     try:
         file = _opened(path)
         found = _Search(file, names, paths, on_progress) if file is not None else None
@@ -146,14 +157,22 @@ class _Build:
     """Writes the images at `paths` into a file of the cache: what a search found is copied, the rest is decoded."""
 
     def __init__(
-        self, folder: Path, names: Sequence[str], paths: Sequence[str], size: int, resize: Resize, own_size: bool
+        self,
+        folder: Path,
+        names: Sequence[str],
+        paths: Sequence[str],
+        size: int,
+        resize: Resize,
+        interpolation: Interpolation,
+        own_size: bool,
     ) -> None:
         self.names, self.paths = names, paths
-        self.size, self.resize, self.own_size = size, resize, own_size
+        self.size, self.resize, self.interpolation, self.own_size = size, resize, interpolation, own_size
         self.about = {
             "folder": os.path.realpath(folder),
             "image_size": size,
             "resize": resize,
+            "interpolation": interpolation,
             "decoder": _decoder(),
         }
 
@@ -226,11 +245,11 @@ class _Build:
             if self.own_size:
                 raise MixedSizes(f"{self.size} x {self.size} and {image.size[0]} x {image.size[1]}")
             described["own_size"] = False
-        pixels[:] = fit_image(image, self.size, self.resize)
+        pixels[:] = fit_image(image, self.size, self.resize, self.interpolation)
 
 
-def _key(folder: Path, size: int, resize: Resize) -> str:
-    place = json.dumps([os.path.realpath(folder), size, resize]).encode()
+def _key(folder: Path, size: int, resize: Resize, interpolation: Interpolation) -> str:
+    place = json.dumps([os.path.realpath(folder), size, resize, interpolation]).encode()
     return hashlib.blake2b(place, digest_size=8).hexdigest()
 
 

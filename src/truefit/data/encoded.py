@@ -38,7 +38,13 @@ def read_encoded(
     def decode(size: int, own: bool) -> tuple[Pixels | None, dict[int, str]]:
         keep = not stream and len(order) * size * size * 3 <= options.memory_share * available_memory()
         return decode_files(
-            images, size=size, resize=options.resize, own_size=own, keep=keep, on_progress=options.on_progress
+            images,
+            size=size,
+            resize=options.resize,
+            interpolation=options.interpolation,
+            own_size=own,
+            keep=keep,
+            on_progress=options.on_progress,
         )
 
     try:
@@ -82,6 +88,7 @@ def read_encoded(
             groups=groups,
             image_size=size,
             resize=options.resize,
+            interpolation=options.interpolation,
             skipped=tuple(f"{called[row]} ({unreadable[row]})" for row in range(start, stop) if row in unreadable),
         )
         start = stop

@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import Dataset
 
 from truefit.data.cachefile import DIGEST, CachedImages, digest, digests_of
-from truefit.data.images import Pixels, Resize, decode_files
+from truefit.data.images import Interpolation, Pixels, Resize, decode_files
 from truefit.data.packed import Packed
 from truefit.errors import InputError, shorten
 
@@ -39,6 +39,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     groups:     the group of each image, n names: images of one group belong in one split; None where unknown
     image_size: height and width in pixels of every image; None only if files have a size of their own each
     resize:     how files are brought to `image_size`: `crop` or `stretch` (see `images.fit_image`)
+    interpolation: how pixels are computed on the way there
     skipped:    files left out because they could not be read, each with the reason
 
     Raises `InputError` when labels, pixels and paths do not belong together.
@@ -54,6 +55,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     groups: tuple[str, ...] | None = None
     image_size: int | None = None
     resize: Resize = "crop"
+    interpolation: Interpolation = "bicubic"
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -119,7 +121,9 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         files: Packed | list[str] = (
             self.packed.subset(rows) if self.packed is not None else [(self.paths or ())[row] for row in rows]
         )
-        pixels, unreadable = decode_files(files, size=self.image_size, resize=self.resize)
+        pixels, unreadable = decode_files(
+            files, size=self.image_size, resize=self.resize, interpolation=self.interpolation
+        )
         if unreadable or pixels is None:
             named = files if isinstance(files, list) else files.names()
             raise InputError(
@@ -151,6 +155,7 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
             groups=None if self.groups is None else tuple(self.groups[row] for row in rows),
             image_size=self.image_size,
             resize=self.resize,
+            interpolation=self.interpolation,
         )
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 from truefit.config import from_plain, to_plain
 from truefit.data.columns import Columns
 from truefit.data.folds import fold_of
-from truefit.data.images import Progress, Resize
+from truefit.data.images import Interpolation, Progress, Resize
 from truefit.data.imageset import Data, ImageSet
 from truefit.data.listing import arrange, chosen_split
 from truefit.data.overlap import shared
@@ -26,6 +26,7 @@ def load_data(
     *,
     image_size: int | None = None,
     resize: Resize = "crop",
+    interpolation: Interpolation = "bicubic",
     val_fraction: float | None = None,
     split_seed: int = 0,
     skip_unreadable: bool = False,
@@ -44,7 +45,7 @@ def load_data(
                      `labels.csv`), else a folder; a folder called like a known name is `./digits`
     image_size:      height and width in pixels. None: the images' own, where all have the same square one, up
                      to 512; otherwise `default_image_size`
-    resize:          `crop` (the middle square) or `stretch`
+    resize:          `crop` (the middle square) or `stretch`; interpolation: how pixels are computed on the way
     val_fraction:    0 <= share < 1 of train (of all images, for a folder of class folders) held out for
                      validation where none is given; None: 0.1. 0: no validation, even if it has a folder
     split_seed:      draws the splits, and nothing else does
@@ -64,6 +65,7 @@ def load_data(
     options = Options(
         image_size=image_size,
         resize=resize,
+        interpolation=interpolation,
         val_fraction=val_fraction,
         split_seed=split_seed,
         skip_unreadable=skip_unreadable,
@@ -76,6 +78,7 @@ def load_data(
     again: dict[str, Any] = {
         "image_size": image_size,
         "resize": resize,
+        "interpolation": interpolation,
         "val_fraction": val_fraction,
         "split_seed": split_seed,
         "skip_unreadable": skip_unreadable,
@@ -108,6 +111,7 @@ def load_images(
     *,
     image_size: int,
     resize: Resize = "crop",
+    interpolation: Interpolation = "bicubic",
     split: str | None = None,
     skip_unreadable: bool = False,
     memory_share: float = 0.25,
@@ -127,6 +131,7 @@ def load_images(
     options = Options(
         image_size=image_size,
         resize=resize,
+        interpolation=interpolation,
         skip_unreadable=skip_unreadable,
         memory_share=memory_share,
         on_progress=on_progress,

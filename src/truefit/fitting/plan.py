@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from truefit.events import Observer
+from truefit.models.weights import Weights
 from truefit.precision import Settings
 from truefit.recipes.recipe import Recipe
 
@@ -20,8 +21,9 @@ class FitPlan:
     """What a Trainer hands over to one training.
 
     settings: those of a run that is gone on with; None resolves them anew.
+    begun_with: what `weights_of` read of another run, whose weights this one starts from. weights: pretrained ones,
+    of which the network takes what fits.
     max_time: seconds that it may take, from `begun` (as of `time.perf_counter`) to the report; None: any.
-    begun_with: what `weights_of` read of another run, whose weights this one starts from.
     """
 
     model: nn.Module | str
@@ -33,6 +35,7 @@ class FitPlan:
     notify: Observer
     settings: Settings | None = None
     begun_with: StartingWeights | None = None
+    weights: Weights | None = None
     select_on: Literal["validation", "test"] = "validation"
     calibrate: bool = False
     max_time: float | None = None

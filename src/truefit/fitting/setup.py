@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from truefit import rng
+from truefit.config import to_plain
 from truefit.data.batches import Batches, make_batches
 from truefit.data.collate import count_samples
 from truefit.data.imageset import Data, ImageSet
@@ -25,7 +26,7 @@ from truefit.fitting.description import describe_data, describe_run
 from truefit.fitting.length import Length
 from truefit.fitting.plan import AnySet, FitPlan
 from truefit.fitting.selection import choosing_set, training_copies
-from truefit.fitting.start import start_from
+from truefit.fitting.start import begin_with, start_from
 from truefit.measure import class_names, image_size_of
 from truefit.models.lookup import build_model
 from truefit.models.traits import has_batchnorm
@@ -72,6 +73,7 @@ class Setup:
             self.rng_after_building = torch.default_generator.get_state()
         if plan.begun_with is not None:
             start_from(self.network, plan.begun_with)
+        self.matched = None if plan.weights is None else begin_with(self.network, plan.weights, plan.notify)
         self.network.to(self.device, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
         if isinstance(plan.model, str):
             probe(plan.model, self.network, self.recipe, self.training_set, self.device)
@@ -80,17 +82,27 @@ class Setup:
         self.measured = self.network if self.average is None else self.average.network
         self.module = Averaging(self.measured, self.recipe.averaging_resolved, 1.0)
         self.task = task_for(self.recipe, self.training_set, self.classes)
-        mean, std = channel_statistics(self.images) if self.images is not None else ((), ())
+        mean, std = self._statistics()
         self.config = PredictorConfig(
             classes=self.classes or (),
             images="files" if self.images is not None else "tensors",
             image_size=self._side(),
             resize=self.images.resize if self.images is not None else "crop",
+            interpolation=self.images.interpolation if self.images is not None else "bicubic",
             mean=mean,
             std=std,
             averaging=self.recipe.averaging_resolved,
             crop=self.recipe.augment.crop,
         )
+
+    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation of the channels: those that the weights were trained with, else the training set's."""
+        if self.images is None:
+            return (), ()
+        weights = self.plan.weights
+        if weights is not None and weights.preprocessing is not None:
+            return weights.preprocessing.mean, weights.preprocessing.std
+        return channel_statistics(self.images)
 
     def _side(self) -> int | None:
         """The side of the images where they are files of one square size."""
@@ -139,7 +151,11 @@ class Setup:
 
     def describe(self) -> dict[str, Any]:
         """config.json: all that is needed to repeat the run."""
-        return describe_run(self.plan, self.recipe, self.network, self.config, self.settings, self.describe_data())
+        about = describe_run(self.plan, self.recipe, self.network, self.config, self.settings, self.describe_data())
+        weights = self.plan.weights
+        if weights is not None:
+            about["weights"] = {"place": weights.place, "digest": weights.digest, **to_plain(self.matched)}
+        return about
 
     def describe_data(self) -> dict[str, Any]:
         """What config.json says of the data."""

@@ -1,4 +1,4 @@
-"""Starting a new run from the weights of another one."""
+"""Starting a new run from weights: those of another run, or pretrained ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from torch import nn
 from truefit.checkpoint.state import load_weights
 from truefit.data.imageset import Data
 from truefit.errors import InputError
+from truefit.events import Note, Observer
 from truefit.fitting.plan import StartingWeights
+from truefit.models.weights import Matched, Weights, take_in
 from truefit.runs.folder import RunFolder
 
 
@@ -60,3 +62,11 @@ def start_from(network: nn.Module, start: StartingWeights) -> None:
             found=error,
             wanted="the same architecture with the same number of classes",
         ) from error
+
+
+def begin_with(network: nn.Module, weights: Weights, notify: Observer) -> Matched:
+    """Give the network what fits of pretrained weights, and say how much that is. InputError where it is nothing."""
+    matched = take_in(network, weights)
+    # The layer of the classes is new as a rule: a weight and a bias. More than that is worth a second look.
+    notify(Note(text=f"weights of {weights.place}: {matched}", warning=len(matched.missing) > 2))
+    return matched

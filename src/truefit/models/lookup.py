@@ -11,6 +11,7 @@ from torch import nn
 
 import truefit.models
 from truefit.errors import InputError, nearest
+from truefit.models.pretrained import Pretrained
 
 
 @cache
@@ -28,9 +29,13 @@ def model_names() -> list[str]:
 
 
 def family_of(name: str) -> ModuleType:
-    """The module that builds the named model; InputError naming the nearest where there is none."""
+    """The module that builds the named model; InputError naming the nearest where there is none.
+
+    A family with a `PREFIX` has every name that begins so, and says itself which of them it knows.
+    """
     for family in _families():
-        if name in family.names():
+        prefix = getattr(family, "PREFIX", None)
+        if name.startswith(prefix) if prefix else name in family.names():
             return family
     raise InputError(f'no model is called "{name}"', where="--model", fix=nearest(name, model_names()))
 
@@ -45,3 +50,10 @@ def image_sizes(name: str) -> tuple[int, int, int]:
     """Smallest, usual and largest side of the named model's images, in pixels."""
     sizes: tuple[int, int, int] = family_of(name).image_sizes(name)
     return sizes
+
+
+def pretrained(name: str) -> Pretrained | None:
+    """Where the named model's pretrained weights are, and what images they want; None where there are none."""
+    family = family_of(name)
+    found: Pretrained | None = family.pretrained(name) if hasattr(family, "pretrained") else None
+    return found

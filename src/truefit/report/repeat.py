@@ -40,6 +40,7 @@ def command(record: Record) -> str | None:
     given |= {"select_on": (config.get("select_on", "validation"), "validation")}
     given |= {"from": ((config.get("from") or {}).get("run"), None)}
     given |= {f"columns.{name}": (value, []) for name, value in (about["options"].get("columns") or {}).items()}
+    given |= {"weights": ((config.get("weights") or {}).get("place"), None)}
     for name, (value, usual) in given.items():
         if value != usual and value is not None:
             words += _option(name, value)

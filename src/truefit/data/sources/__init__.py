@@ -20,11 +20,12 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from truefit.data.columns import Columns
-from truefit.data.images import Pixels, Progress, Resize, resize_pixels
+from truefit.data.images import Interpolation, Pixels, Progress, Resize, resize_pixels
 from truefit.data.imageset import Data, ImageSet, available_memory
 from truefit.data.listing import Listing
 from truefit.data.splits import Labels, check_fraction, hold_out
@@ -39,6 +40,7 @@ class Options:
 
     image_size: int | None = None
     resize: Resize = "crop"
+    interpolation: Interpolation = "bicubic"
     val_fraction: float | None = None
     split_seed: int = 0
     skip_unreadable: bool = False
@@ -59,6 +61,9 @@ class Options:
             )
         if self.resize not in ("crop", "stretch"):
             raise InputError("resize is unknown", where="--resize", found=self.resize, wanted="crop or stretch")
+        if self.interpolation not in get_args(Interpolation):
+            wanted = ", ".join(get_args(Interpolation))
+            raise InputError("interpolation is unknown", found=self.interpolation, wanted=wanted)
 
     @property
     def fraction(self) -> float:
@@ -127,9 +132,10 @@ def from_arrays(
             split=split,
             classes=classes,
             labels=labels.astype(np.int64),
-            pixels=np.ascontiguousarray(resize_pixels(pixels, size, options.resize)),
+            pixels=np.ascontiguousarray(resize_pixels(pixels, size, options.resize, options.interpolation)),
             image_size=size,
             resize=options.resize,
+            interpolation=options.interpolation,
         )
 
     whole = image_set("train", *train)

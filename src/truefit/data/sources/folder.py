@@ -18,7 +18,16 @@ import numpy as np
 
 from truefit.data.cache import CacheUnusable, cached_images
 from truefit.data.cachefile import CachedImages
-from truefit.data.images import MixedSizes, Pixels, Progress, Resize, decode_files, first_size, is_image_name
+from truefit.data.images import (
+    Interpolation,
+    MixedSizes,
+    Pixels,
+    Progress,
+    Resize,
+    decode_files,
+    first_size,
+    is_image_name,
+)
 from truefit.data.imageset import Data, ImageSet, available_memory
 from truefit.data.sources import Options, drawn_note
 from truefit.data.splits import Labels, hold_out
@@ -43,6 +52,7 @@ class _How(TypedDict):
 
     size: int
     resize: Resize
+    interpolation: Interpolation
     own_size: bool
     on_progress: Progress | None
 
@@ -194,7 +204,13 @@ def read_splits(
         size = width if own else options.default_image_size
 
     def decode(size: int, own: bool) -> tuple[Pixels | None, CachedImages | None, dict[int, str]]:
-        how: _How = {"size": size, "resize": options.resize, "own_size": own, "on_progress": options.on_progress}
+        how: _How = {
+            "size": size,
+            "resize": options.resize,
+            "interpolation": options.interpolation,
+            "own_size": own,
+            "on_progress": options.on_progress,
+        }
         fits = len(paths) * size * size * 3 <= options.memory_share * available_memory()
         if not fits:
             try:
@@ -237,6 +253,7 @@ def read_splits(
             groups=None if files.groups is None else tuple(files.groups[row - start] for row in good),
             image_size=size,
             resize=options.resize,
+            interpolation=options.interpolation,
             skipped=tuple(named[row] for row in range(start, stop) if row in named),
         )
         start = stop
