@@ -13,13 +13,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from helpers import CLASSES, assert_same_weights, image_set, tiny_network, weights
-from truefit import NonFiniteError, train
+from truefit import InputError, NonFiniteError, Recipe, train
 from truefit.optim.muon import Muon, orthogonalised
 from truefit.optim.optimizers import build_optimizer
 from truefit.optim.schedules import Schedule
 from truefit.optim.step import GradientStep
 from truefit.precision import Precision
-from truefit.recipes.recipe import OptimizerConfig, OptimizerName, ScheduleConfig
+from truefit.recipes.recipe import EmaConfig, OptimizerConfig, OptimizerName, ScheduleConfig, SwaConfig
 
 PEAK = 0.4
 
@@ -287,3 +287,50 @@ def test_gradients_are_clipped_to_the_norm_that_torch_gives() -> None:
     assert float(nn.utils.clip_grad_norm_(raw.parameters(), 0.01)) > 0.01
     torch.optim.SGD(raw.parameters(), lr=1.0).step()
     assert_same_weights(ours, raw)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_lookahead_goes_part_of_the_way_every_few_steps(name: OptimizerName) -> None:
+    fast, slow = tiny_network(), {n: p.clone() for n, p in tiny_network().state_dict().items()}
+    ours, plain = tiny_network(), build_optimizer(fast, OptimizerConfig(name=name))
+    looking = build_optimizer(ours, OptimizerConfig(name=name, lookahead=3, lookahead_share=0.25))
+    images, labels = image_set(8).tensors
+    for step in range(1, 8):
+        for network, made in ((fast, plain), (ours, looking)):
+            made.zero_grad()
+            F.cross_entropy(network(images), labels).backward()
+            made.step()
+        if step % 3 == 0:
+            with torch.no_grad():
+                for parameter_name, weight in fast.named_parameters():
+                    slow[parameter_name].lerp_(weight, 0.25)
+                    weight.copy_(slow[parameter_name])
+    assert_same_weights(ours, fast)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_lookahead_leaves_weights_alone_after_a_step_that_was_not_finite(name: OptimizerName) -> None:
+    network = tiny_network()
+    made = build_optimizer(network, OptimizerConfig(name=name, lookahead=2))
+    train(network, image_set(8), 8, made, nn.CrossEntropyLoss())
+    before = weights(network)
+    with pytest.raises(NonFiniteError):
+        train(network, [(torch.full((3, 6, 6), math.nan), 0)] * 6, 2, made, nn.CrossEntropyLoss())
+    assert_same_weights(network, before)
+
+
+def test_the_rate_stays_where_weights_are_averaged() -> None:
+    made = Schedule(
+        optimizer(),
+        ScheduleConfig(name="cosine"),
+        steps_per_epoch=5,
+        epochs=4,
+        swa=SwaConfig(start=0.75, lr=0.3),
+    )
+    plain = schedule(name="cosine")
+    assert [made.factor(step) for step in range(20)] == [plain.factor(step) if step < 15 else 0.3 for step in range(20)]
+
+
+def test_two_averages_at_once_are_an_error() -> None:
+    with pytest.raises(InputError, match="both say"):
+        Recipe(ema=EmaConfig(decay=0.9), swa=SwaConfig(start=0.5))

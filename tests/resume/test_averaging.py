@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
-from parts import recipe, train
+from parts import assert_same_run, broken_off, recipe, train
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, update_bn
 
 from helpers import image_set, tiny_network
 from truefit import Trainer, load
 from truefit.optim.averaging import WeightAverage
-from truefit.recipes.recipe import EmaConfig
+from truefit.optim.weight_mean import WeightMean
+from truefit.precision import Precision
+from truefit.recipes.recipe import EmaConfig, OptimizerConfig, OptimizerName, Recipe, SwaConfig
 
 
 def test_average_follows_its_formula_with_batchnorms_statistics_in_it() -> None:
@@ -53,3 +59,107 @@ def test_validation_measures_the_averaged_weights(tmp_path: Path) -> None:
     assert run.evaluation is not None
     assert run.history[0]["validation_loss"] == run.evaluation.loss
     assert run.evaluation.loss != train(recipe("sgd", epochs=1)).history[0]["validation_loss"]
+
+
+def scrambled(network: nn.Module, draw: torch.Generator) -> None:
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=draw))
+
+
+def test_the_mean_of_weights_is_that_of_torch_and_so_are_its_statistics() -> None:
+    network = tiny_network(batchnorm=True, dropout=0.5)
+    ours, theirs = WeightMean(network, SwaConfig(start=0.5, every=3)), AveragedModel(network)
+    ours.lay_out(steps=20, per_epoch=5)
+    draw = torch.Generator().manual_seed(0)
+    for step in range(1, 21):
+        scrambled(network, draw)
+        ours.step()
+        if step in (10, 13, 16, 19):
+            theirs.update_parameters(network)
+    batches = list(image_set(24).tensors[0].split(8))
+    ours.settle(batches, Precision())
+    for module in theirs.modules():
+        # torch would leave dropout on, which is no part of the weights' own statistics.
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    update_bn(batches, theirs)
+    for name, tensor in ours.network.state_dict().items():
+        torch.testing.assert_close(tensor, theirs.module.state_dict()[name])
+    assert not any(module.training for module in ours.network.modules())
+    assert ours.network[1].momentum == network[1].momentum
+
+
+def test_before_its_start_the_mean_is_the_network_as_it_is() -> None:
+    network = tiny_network(batchnorm=True)
+    mean = WeightMean(network, SwaConfig(start=0.9))
+    mean.lay_out(steps=20, per_epoch=5)
+    scrambled(network, torch.Generator().manual_seed(0))
+    mean.step()
+    assert not mean.is_usable
+    mean.settle([], Precision())
+    assert mean.is_usable
+    assert all(torch.equal(tensor, mean.network.state_dict()[name]) for name, tensor in network.state_dict().items())
+
+
+def swa() -> Recipe:
+    return recipe("sgd", swa=SwaConfig(start=0.4, every=2, lr=0.5))
+
+
+def slow(name: OptimizerName) -> Recipe:
+    return replace(recipe(), optimizer=OptimizerConfig(name=name, lookahead=4))
+
+
+def test_the_mean_of_weights_is_measured_and_kept() -> None:
+    run, raw = train(swa()), train(recipe("sgd"))
+    assert run.evaluation is not None
+    chosen = run.history[int(run.weights.split("epoch ")[1].rstrip(")")) - 1]
+    assert run.evaluation.loss == chosen["validation_loss"]
+    # Until averaging begins (after step 7 of 18) the two are one training.
+    assert run.history[0]["validation_loss"] == raw.history[0]["validation_loss"]
+    assert run.history[2]["validation_loss"] != raw.history[2]["validation_loss"]
+    assert run.history[2]["lr"] == 0.5 * 0.05
+
+
+def test_without_validation_the_last_mean_is_kept() -> None:
+    run = Trainer(tiny_network(batchnorm=True), swa()).fit(image_set(22))
+    raw = Trainer(tiny_network(batchnorm=True), recipe("sgd", swa=SwaConfig())).fit(image_set(22))
+    assert not torch.equal(run.network.state_dict()["0.weight"], raw.network.state_dict()["0.weight"])
+    assert (run.network.state_dict()["1.running_var"] != 1).all()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        swa(),
+        recipe(swa=SwaConfig(start=0.0)),
+        slow("sgd"),
+        slow("adamw"),
+        slow("muon"),
+    ],
+    ids=["mean", "mean of epochs", "lookahead sgd", "lookahead adamw", "lookahead muon"],
+)
+def test_going_on_is_exact_with_averages_and_slow_weights(tmp_path: Path, how: Recipe) -> None:
+    wanted = train(how)
+    broken_off(how, tmp_path / "run", 9)
+    broken_off(how, tmp_path / "run", 4, resume=True)
+    assert_same_run(train(how, out=tmp_path / "run", resume=True), wanted)
+
+
+def test_a_mean_that_has_no_statistics_yet_is_not_what_a_broken_off_training_keeps(tmp_path: Path) -> None:
+    how = recipe("sgd", swa=SwaConfig(start=0.0))
+    steps = 0
+
+    def stop(event: object) -> None:
+        nonlocal steps
+        steps += type(event).__name__ == "StepFinished"
+        if steps == 8:
+            raise RuntimeError("out of luck")
+
+    trainer = Trainer(tiny_network(batchnorm=True), how, observers=[stop])
+    with pytest.raises(RuntimeError, match="luck"):
+        trainer.fit(image_set(22), out=tmp_path / "run")
+    kept = load(tmp_path / "run", network=tiny_network(batchnorm=True)).network
+    untrained = tiny_network(batchnorm=True).state_dict()
+    assert not torch.equal(kept.state_dict()["0.weight"], untrained["0.weight"])
+    assert not torch.equal(kept.state_dict()["1.running_mean"], untrained["1.running_mean"])

@@ -47,8 +47,13 @@ def check_classes(classes: Classes, validation_set: AnySet | None, test_set: Any
             )
 
 
-def check_recipe(recipe: Recipe, classes: Classes, *, validated: bool) -> None:
-    """Raise InputError where the recipe asks for what this data does not have. validated: has a validation set."""
+def check_recipe(recipe: Recipe, classes: Classes, *, validated: bool, has_length: bool) -> None:
+    """Raise InputError where the recipe asks for what this data does not have.
+
+    validated: it has a validation set. has_length: it is known how many samples are in the training set.
+    """
+    if recipe.swa.start is not None and not has_length:
+        raise InputError("swa needs a training set that has a length", found="an iterable one", fix="--ema.decay 0.999")
     if recipe.schedule.name == "reduce-on-plateau" and not validated:
         raise InputError(
             "reduce-on-plateau needs a validation loss",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from truefit import loop
+from truefit import loop, rng
 from truefit.checkpoint.state import Stateful
 from truefit.checkpoint.store import Found, Position
 from truefit.checkpoint.tree import unflatten
@@ -23,6 +24,7 @@ from truefit.fitting.timing import Clock
 from truefit.measure import measure
 from truefit.optim.optimizers import build_optimizer
 from truefit.optim.schedules import Schedule
+from truefit.optim.weight_mean import STATISTICS_SAMPLES, WeightMean
 from truefit.precision import Precision, describe
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.folder import RunFolder
@@ -44,7 +46,11 @@ class Epochs:
         training = setup.batches(setup.training_set, "training set", recipe.batch_size, setup.plan.seed)
         optimizer = build_optimizer(setup.network, recipe.optimizer)
         # An iterable set has no length: its schedule is by epochs alone.
-        schedule = Schedule(optimizer, recipe.schedule, steps_per_epoch=training.steps or 1, epochs=length.laid_out)
+        schedule = Schedule(
+            optimizer, recipe.schedule, steps_per_epoch=training.steps or 1, epochs=length.laid_out, swa=recipe.swa
+        )
+        if isinstance(setup.average, WeightMean) and length.steps is not None and length.per_epoch is not None:
+            setup.average.lay_out(length.steps, length.per_epoch)
         precision = Precision(settings.precision, setup.device)
         validation = None
         if setup.validation_set is not None:
@@ -85,6 +91,7 @@ class Epochs:
             trained_for = time.perf_counter() - start
             if steps is not None and len(trained.sizes) < steps:
                 self._record_end(epoch, len(trained.sizes), keeping)
+            self._settle_average(epoch)
             measured = self._measure(validation, "validation", epoch, observe) if validation is not None else None
             exact = self._measure_training(epoch, observe)
             if training.steps is None:
@@ -131,6 +138,20 @@ class Epochs:
         if keeping is not None:
             keeping.folder.write_config(setup.describe())
         setup.plan.notify(Note(text=f"time is up: training ends after {done:,} of {length.steps:,} steps"))
+
+    def _settle_average(self, epoch: int) -> None:
+        """Where the mean of the weights is to be measured or kept now: give it its statistics of BatchNorm."""
+        setup = self.setup
+        average, last = setup.average, epoch + 1 >= setup.length.epochs
+        if not isinstance(average, WeightMean) or (setup.validation_set is None and not last):
+            return
+        size = setup.settings.evaluation_batch_size
+        seed = rng.key(setup.plan.seed, "statistics")
+        # Shuffled and augmented, as in training; the draw is a function of seed and epoch, like all others.
+        batches = setup.batches(setup.training_set, "training set", size, seed)
+        few = Shortened(batches, -(-STATISTICS_SAMPLES // size))
+        with rng.preserved(setup.device), closing(few.epoch(epoch)) as stream:
+            average.settle((batch.images for batch in stream), Precision(setup.settings.precision, setup.device))
 
     def _has_waited_enough(self) -> bool:
         """Early stopping: so many epochs have passed without a better one."""
@@ -179,7 +200,7 @@ class Epochs:
         """Give the network the weights that are kept: the best, or the averaged ones, or those it has."""
         if self.best.weights is not None:
             self.setup.network.load_state_dict(self.best.weights)
-        elif self.setup.average is not None:
+        elif self.setup.average is not None and self.setup.average.is_usable:
             self.setup.network.load_state_dict(self.setup.average.network.state_dict())
 
     @property

@@ -31,6 +31,7 @@ from truefit.measure import class_names, image_size_of
 from truefit.models.lookup import build_model
 from truefit.models.traits import has_batchnorm
 from truefit.optim.averaging import WeightAverage
+from truefit.optim.weight_mean import WeightMean
 from truefit.precision import resolve
 from truefit.predictor import Averaging, PredictorConfig
 
@@ -77,7 +78,11 @@ class Setup:
         self.network.to(self.device, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
         if isinstance(plan.model, str):
             probe(plan.model, self.network, self.recipe, self.training_set, self.device)
-        self.average = WeightAverage(self.network, self.recipe.ema) if self.recipe.ema.decay is not None else None
+        self.average: WeightAverage | None = None
+        if self.recipe.ema.decay is not None:
+            self.average = WeightAverage(self.network, self.recipe.ema)
+        elif self.recipe.swa.start is not None:
+            self.average = WeightMean(self.network, self.recipe.swa)
         # What is measured and kept: the averaged weights where there are any.
         self.measured = self.network if self.average is None else self.average.network
         self.module = Averaging(self.measured, self.recipe.averaging_resolved, 1.0)
@@ -115,7 +120,12 @@ class Setup:
         check_classes(self.classes, self.validation_set, self.test_set)
         if isinstance(self.plan.model, str):
             check_named_model(self.plan.model, self.recipe, self.training_set, self.classes)
-        check_recipe(self.recipe, self.classes, validated=self.validation_set is not None)
+        check_recipe(
+            self.recipe,
+            self.classes,
+            validated=self.validation_set is not None,
+            has_length=count_samples(self.training_set, "training set") is not None,
+        )
 
     def _build(self) -> nn.Module:
         model = self.plan.model

@@ -22,6 +22,7 @@ from truefit.data.shortened import Shortened
 from truefit.errors import InputError
 from truefit.events import Event, Note, StepFinished
 from truefit.optim.optimizers import build_optimizer
+from truefit.optim.weight_mean import STATISTICS_SAMPLES
 from truefit.precision import Precision
 
 if TYPE_CHECKING:
@@ -150,5 +151,7 @@ def _evaluations(setup: Setup, image: float) -> tuple[float, float]:
         dataset = getattr(setup, name)
         sizes[name] = 0 if dataset is None else count_samples(dataset, name) or 0
     each = sizes["validation_set"] + setup.plan.measure_training * sizes["training_set"]
+    if setup.recipe.swa.start is not None:
+        each += min(STATISTICS_SAMPLES, sizes["training_set"])
     last = (sizes["test_set"] or sizes["validation_set"]) + setup.plan.calibrate * sizes["validation_set"]
     return each * image, last * (image + FIGURES_SECONDS_A_SAMPLE)

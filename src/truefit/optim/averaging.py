@@ -40,13 +40,21 @@ class WeightAverage:
         if self.steps % self.every:
             return
         updates = self.steps // self.every
-        decay = min(self.decay, (1 + updates) / (10 + updates))
+        self._follow(1 - min(self.decay, (1 + updates) / (10 + updates)))
+
+    def _follow(self, share: float) -> None:
+        """average += share * (weights - average), on the device; with 1 it is the weights, exactly."""
         with torch.no_grad():
             for averages, weights, floating in _pairs(self.network, self.source):
                 if floating:
-                    torch._foreach_lerp_(averages, weights, 1 - decay)
+                    torch._foreach_lerp_(averages, weights, share)
                 else:
                     torch._foreach_copy_(averages, weights)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the copy can be measured as it stands."""
+        return True
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on from here."""

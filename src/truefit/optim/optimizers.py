@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from truefit.errors import InputError
+from truefit.optim.lookahead import Lookahead
 from truefit.optim.muon import Muon
 from truefit.optim.uncompiled import uncompiled
 from truefit.recipes.recipe import OptimizerConfig
@@ -40,4 +41,7 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
     with uncompiled():
-        return BUILDERS[config.name]([group for group in groups if group["params"]], config)
+        optimizer = BUILDERS[config.name]([group for group in groups if group["params"]], config)
+    if config.lookahead is not None:
+        Lookahead(optimizer, every=config.lookahead, share=config.lookahead_share)
+    return optimizer

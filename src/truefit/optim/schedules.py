@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from truefit.recipes.recipe import ScheduleConfig
+from truefit.recipes.recipe import ScheduleConfig, SwaConfig
 
 
 class Schedule:
@@ -17,10 +17,20 @@ class Schedule:
     """
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, config: ScheduleConfig, *, steps_per_epoch: int, epochs: float
+        self,
+        optimizer: torch.optim.Optimizer,
+        config: ScheduleConfig,
+        *,
+        steps_per_epoch: int,
+        epochs: float,
+        swa: SwaConfig | None = None,
     ) -> None:
         self.optimizer, self.config = optimizer, config
         self.steps_per_epoch, self.total = steps_per_epoch, round(steps_per_epoch * epochs)
+        # From which step on the rate stays, for the weights that are averaged.
+        self.held, self.held_factor = math.inf, 1.0
+        if swa is not None and swa.start is not None and swa.lr is not None:
+            self.held, self.held_factor = round(swa.start * self.total), swa.lr
         self.peaks = [group["lr"] for group in optimizer.param_groups]
         self.done = 0
         self.plateau_factor, self.best, self.waited = 1.0, math.inf, 0
@@ -52,6 +62,8 @@ class Schedule:
     def factor(self, step: int) -> float:
         """The factor on the peak for this step (from 0), 0..1."""
         config = self.config
+        if step >= self.held:
+            return self.held_factor
         warm = round(config.warmup_fraction * self.total)
         if step < warm:
             return (step + 1) / (warm + 1)

@@ -23,7 +23,8 @@ class OptimizerConfig:
 
     lr: peak learning rate; None takes the optimiser's usual one.
     weight_decay: decoupled (adamw, muon) or added to the gradient (adam, sgd); never on biases and norms.
-    betas, eps: adam and adamw. momentum, nesterov: sgd and muon.
+    betas, eps: adam and adamw. momentum, nesterov: sgd and muon. lookahead: every so many steps the weights go back to
+    slow weights, which have come `lookahead_share` (above 0, at most 1) of the way to them; None: no slow weights.
     """
 
     name: OptimizerName = "adamw"
@@ -33,6 +34,8 @@ class OptimizerConfig:
     eps: float = 1e-8
     momentum: float = 0.9
     nesterov: bool = True
+    lookahead: int | None = None
+    lookahead_share: float = 0.5
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -46,6 +49,10 @@ class OptimizerConfig:
         )
         require(self.eps > 0, "optimizer.eps", self.eps, "a number above 0")
         require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "from 0 to below 1")
+        every = self.lookahead
+        require(every is None or every >= 1, "optimizer.lookahead", every, "at least 1", "--optimizer.lookahead 5")
+        share = self.lookahead_share
+        require(0 < share <= 1, "optimizer.lookahead_share", share, "above 0, at most 1")
 
     @property
     def peak_lr(self) -> float:
@@ -160,6 +167,29 @@ class EmaConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SwaConfig:
+    """The plain mean of the weights from a point of the training on (stochastic weight averaging), which is then what
+    is measured and kept, with statistics of BatchNorm that are computed for it.
+
+    start: the part of all steps after which averaging begins (0 to below 1), such as 0.75; None: no mean. every:
+    optimiser steps between the weights that are averaged; None: an epoch. lr: the learning rate from there on, as a
+    part of the peak (above 0, at most 1); None: as the schedule has it.
+    """
+
+    start: float | None = None
+    every: int | None = None
+    lr: float | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        require(
+            self.start is None or 0 <= self.start < 1, "swa.start", self.start, "from 0 to below 1", "--swa.start 0.75"
+        )
+        require(self.every is None or self.every >= 1, "swa.every", self.every, "at least 1")
+        require(self.lr is None or 0 < self.lr <= 1, "swa.lr", self.lr, "a part of the peak, above 0, at most 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All that decides a training but the data, the model and the seed.
 
@@ -189,6 +219,7 @@ class Recipe:
     loss: LossConfig = field(default_factory=LossConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
+    swa: SwaConfig = field(default_factory=SwaConfig)
     clip_norm: float | None = None
     early_stopping: int | None = None
     averaging: Literal["auto", "none", "flip"] = "auto"
@@ -213,6 +244,12 @@ class Recipe:
                 "accumulate is larger than batch_size",
                 found=f"{self.accumulate} parts of {self.batch_size} samples",
                 wanted="at least one sample a part",
+            )
+        if self.ema.decay is not None and self.swa.start is not None:
+            raise InputError(
+                "ema and swa both say which average of the weights is kept",
+                found=f"ema.decay {self.ema.decay} and swa.start {self.swa.start}",
+                wanted="one of them",
             )
         require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "a number above 0")
         require(
