@@ -77,6 +77,8 @@ def cross_validate(
     if not isinstance(trainer.model, str):
         raise InputError("folds need a model that is built anew for each", fix="name the model, such as convnet")
     trainer.refuse_max_time("folds")
+    if data.train.multi_label:
+        raise InputError("folds need one class an image", found="several labels an image", fix="--seeds 5")
     refuse_seen(trainer.weights_from, data, "folds")
     pool = pool_of(data)
     groups = find_groups(pool, group_pattern)

@@ -60,6 +60,8 @@ def learning_curve(
             wanted="3 or more growing shares up to 1; 2 or more seeds",
         )
     trainer.refuse_max_time("a learning curve")
+    if data.train.multi_label:
+        raise InputError("a learning curve needs one class an image", found="several labels an image")
     refuse_seen(trainer.weights_from, data, "a learning curve")
     place = None if out is None else Path(out).resolve()
     if place is not None and place.exists() and (not place.is_dir() or any(place.iterdir())):

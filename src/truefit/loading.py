@@ -51,7 +51,8 @@ def _load(folder: RunFolder, network: nn.Module | None, device: str | None) -> R
     settings = replace(settings, device=str(find_device(device)))
     predictor_config = from_plain(PredictorConfig, description["predictor"], where="model.json: predictor")
     # What calibration adds stands in model.json alone.
-    added = {name: description["predictor"][name] for name in ("classes", "temperature", "sure")}
+    stated = description["predictor"]
+    added = {name: stated[name] for name in ("classes", "temperature", "sure", "thresholds") if name in stated}
     said = {**config["predictor"], **added}
     if said != description["predictor"] or config["predictor"]["classes"] not in ([], said["classes"]):
         raise InputError(
@@ -159,6 +160,10 @@ def calibrate(
         raise InputError("this run has no folder", fix="use Trainer(calibrate=True)")
     if select_on not in ("validation", "test"):
         raise InputError("select_on is unknown", found=select_on, wanted="validation or test")
+    if predictor.config.multi_label:
+        raise InputError(
+            "calibration speaks of networks that give one class to each image", found="several labels an image"
+        )
     images = own_images(run, select_on)
     found = calibrate_predictor(predictor, images, split=select_on, observe=observe)
     chosen_by = set(run.selected_on.split(" and ") if run.selected_on is not None else ()) | {select_on}

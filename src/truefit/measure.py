@@ -19,6 +19,9 @@ from truefit.events import Observer, nobody
 from truefit.precision import Precision, Settings, device_of, resolve, threads
 from truefit.predictor import Predictor, PredictorConfig
 from truefit.runs.evaluation import Evaluation
+from truefit.runs.multi_label import MultiLabelEvaluation
+from truefit.tasks import Task
+from truefit.tasks.multi_label import USUAL, MultiLabel
 from truefit.tasks.single_label import SingleLabel
 
 USUAL_SIZE = (32, 32)
@@ -38,13 +41,16 @@ def measure(
     epoch: int = 0,
     precision: Precision | None = None,
     paths: tuple[str, ...] | None = None,
+    thresholds: tuple[float, ...] = (),
     observe: Observer = nobody,
 ) -> Evaluation:
     """One pass, and the evaluation that follows from its outputs. `classes`: None names them 0, 1, 2...
 
-    module gives logits at temperature 1; `temperature` is what they are then divided by.
+    module gives logits at temperature 1; `temperature` is what they are then divided by. thresholds: of a network that
+    gives any number of labels to an image (a `MultiLabelEvaluation` then); empty where there is one class.
     """
-    task = SingleLabel(len(classes) if classes is not None else None)
+    many = len(classes) if classes is not None else None
+    task: Task = MultiLabel(many, thresholds=thresholds) if thresholds else SingleLabel(many)
     result = loop.evaluate(
         module,
         batches,
@@ -56,10 +62,24 @@ def measure(
         observe=observe,
     )
     assert result.outputs is not None and result.targets is not None
+    names = tuple(classes or map(str, range(result.outputs.shape[1])))
+    if thresholds:
+        return MultiLabelEvaluation.from_label_logits(
+            result.outputs.numpy(),
+            result.targets.numpy(),
+            thresholds=thresholds,
+            classes=names,
+            split=split,
+            selected_on=selected_on,
+            weights=weights,
+            averaging=averaging,
+            looks=looks,
+            paths=paths,
+        )
     return Evaluation.from_logits(
         result.outputs.numpy(),
         result.targets.numpy(),
-        classes=tuple(classes or map(str, range(result.outputs.shape[1]))),
+        classes=names,
         split=split,
         selected_on=selected_on,
         weights=weights,
@@ -100,6 +120,7 @@ def evaluate_predictor(
             epoch=epoch,
             precision=predictor.precision,
             paths=dataset.paths if isinstance(dataset, ImageSet) else None,
+            thresholds=predictor.config.thresholds,
             observe=observe,
         )
     seen = dataset.fingerprint() if isinstance(dataset, ImageSet) else watched.fingerprint() if watched else None
@@ -152,7 +173,9 @@ def evaluate(
         settings = Settings(**{**vars(settings), "evaluation_batch_size": batch_size})
     images = isinstance(dataset, ImageSet)
     names = class_names(dataset)
-    config = PredictorConfig(classes=names or (), images="files" if images else "tensors")
+    config = PredictorConfig(
+        classes=names or (), images="files" if images else "tensors", thresholds=(USUAL,) * count_labels(dataset)
+    )
     return evaluate_predictor(Predictor(network, config, settings), dataset, split=split, observe=observe)
 
 
@@ -186,6 +209,19 @@ def class_names(dataset: Any) -> tuple[str, ...] | None:
             return tuple(map(str, names))
         dataset = getattr(dataset, "dataset", None)
     return None
+
+
+def count_labels(dataset: Any) -> int:
+    """How many labels each image may have at once; 0 where it has one class. Looks at the first sample, as below."""
+    if isinstance(dataset, ImageSet):
+        return dataset.labels.shape[1] if dataset.multi_label else 0
+    if not count_samples(dataset, "data set"):
+        return 0
+    with rng.preserved():
+        sample = dataset[0]
+    target = sample[1] if isinstance(sample, tuple | list) and len(sample) == 2 else None
+    shape = tuple(getattr(target, "shape", ())) if not isinstance(target, list | tuple) else (len(target),)
+    return shape[0] if len(shape) == 1 else 0
 
 
 def image_size_of(dataset: Any) -> tuple[int, int]:

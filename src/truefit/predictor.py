@@ -19,8 +19,10 @@ from truefit.errors import InputError
 from truefit.metrics.selective import Guarantee, find_guarantee
 from truefit.precision import Precision, Settings, device_of, threads
 from truefit.runs.ledger import Ledger
+from truefit.runs.multi_label import given_labels
 
 NOT_SURE = "not sure"
+NO_LABEL = "none"
 
 Images = (
     str | Path | Image.Image | np.ndarray | Tensor | Sequence[str | Path | Image.Image] | Sequence[np.ndarray | Tensor]
@@ -38,7 +40,8 @@ class PredictorConfig:
     crop: the centre part that the network sees, as a fraction of the side (above 0, at most 1).
     mean, std: of each channel, in units of 0..1. averaging: "flip" averages the logits of an image and its
     mirror image. temperature: divides the logits. sure: from which probability on a prediction counts as sure, for
-    some wanted accuracies (see `truefit.calibrating`).
+    some wanted accuracies (see `truefit.calibrating`). thresholds: where an image has any number of labels, from which
+    probability on each is given, chosen on validation; empty where an image has one class.
     """
 
     classes: tuple[str, ...]
@@ -52,6 +55,12 @@ class PredictorConfig:
     averaging: Literal["none", "flip"] = "none"
     temperature: float = 1.0
     sure: tuple[Guarantee, ...] = ()
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image has any number of labels."""
+        return bool(self.thresholds)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -64,7 +73,8 @@ class Prediction:
     """One image's result. `predicted`: class name. `probability` (0..1) of that class. `path` where known.
 
     sure: whether the probability reaches the threshold, where one was asked for (`predict(images, sure=0.95)`).
-    answer: the class name, or "not sure" below the threshold.
+    labels: where an image may have any number of labels those that it is given, else None; `predicted` is then the most
+    probable one, given or not. answer: the class name, or "not sure" below the threshold; the labels, or "none".
     """
 
     predicted: str
@@ -73,9 +83,12 @@ class Prediction:
     probabilities: dict[str, float]
     path: str | None = None
     sure: bool | None = None
+    labels: tuple[str, ...] | None = None
 
     @property
     def answer(self) -> str:
+        if self.labels is not None:
+            return ", ".join(self.labels) or NO_LABEL
         return NOT_SURE if self.sure is False else self.predicted
 
 
@@ -84,6 +97,7 @@ class Predictions(Sequence[Prediction]):
     """Results in the order of the images. probabilities: (n, K) float32. best: index of the class, (n,) int64.
 
     guarantee: the threshold that was asked for, and what it promises; None where none was.
+    given: where an image may have any number of labels which it is given, (n, K) int64 of 0 and 1; else None.
     unreadable: file -> reason, for files that could not be read; they have no row.
     """
 
@@ -93,6 +107,7 @@ class Predictions(Sequence[Prediction]):
     paths: tuple[str | None, ...]
     unreadable: dict[str, str]
     guarantee: Guarantee | None = None
+    given: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.probabilities)
@@ -109,6 +124,7 @@ class Predictions(Sequence[Prediction]):
             probabilities=dict(zip(self.classes, map(float, probabilities), strict=True)),
             path=self.paths[row],
             sure=None if self.guarantee is None else self.guarantee.holds(float(probabilities[best])),
+            labels=None if self.given is None else tuple(self.classes[at] for at in np.flatnonzero(self.given[row])),
         )
 
     def __iter__(self) -> Iterator[Prediction]:
@@ -192,6 +208,12 @@ class Predictor:
         a data set of tensors: as that data set gives them).
         Unreadable files are listed in the result. Raises InputError for anything else.
         """
+        if sure is not None and self.config.multi_label:
+            raise InputError(
+                "being sure is promised of networks that give one class to each image",
+                found="several labels an image",
+                fix="look at the probabilities",
+            )
         guarantee = None if sure is None else find_guarantee(self.config.sure, sure)
         prepared: list[Tensor] = []
         paths: list[str | None] = []
@@ -206,6 +228,7 @@ class Predictor:
                     raise InputError("an image can't be read", found=error) from error
                 unreadable[path] = str(error)
         probabilities, best = np.zeros((0, len(self.config.classes)), np.float32), np.zeros(0, np.int64)
+        given = np.zeros((0, len(self.config.classes)), np.int64) if self.config.multi_label else None
         if len({image.shape for image in prepared}) > 1:
             raise InputError(
                 "images differ in shape",
@@ -216,7 +239,10 @@ class Predictor:
             logits = self._logits(self.uncalibrated, torch.stack(prepared))
             # The class is that of the logits as they are: no temperature can change it.
             best = logits.numpy().argmax(axis=1)
-            probabilities = (logits.double() / self.config.temperature).softmax(dim=1).float().numpy()
+            if self.config.multi_label:
+                given, probabilities = given_labels(logits.numpy(), self.config.thresholds)
+            else:
+                probabilities = (logits.double() / self.config.temperature).softmax(dim=1).float().numpy()
         return Predictions(
             classes=self.config.classes,
             probabilities=probabilities,
@@ -224,6 +250,7 @@ class Predictor:
             paths=tuple(paths),
             unreadable=unreadable,
             guarantee=guarantee,
+            given=given,
         )
 
     def _prepared(self, image: Any) -> Tensor:

@@ -38,6 +38,39 @@ def test_a_table_is_trained_on_and_measured_again(invoke: Call, tmp_path: Path) 
     assert other.json["evaluation"]["n"] == 60
 
 
+def test_several_label_columns_end_in_a_report_and_in_predicted_labels(invoke: Call, tmp_path: Path) -> None:
+    folder = draw_classes(tmp_path / "fruit", 20)
+    with (folder / "labels.csv").open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(("path", "red", "sweet"))
+        for place in sorted(folder.glob("*/*.png")):
+            name = place.parent.name
+            lines.writerow((f"{name}/{place.name}", int(name != "banana"), int(name != "apple")))
+    names = ("--columns.label", "red", "sweet")
+    answer = invoke("train", folder / "labels.csv", *names, *SMALL, "--out", "run")
+    assert answer.code == 0, answer.err
+    assert "average_precision macro (mAP)" in answer.out
+    assert "thresholds of the 2 labels" in answer.out
+    page = Path("run/report.html").read_text()
+    assert "have all their labels right" in page
+    assert "mean average precision" in page
+    assert "What is taken for what" not in page
+    assert invoke("report", "run", "--format", "md").code == 0
+    assert "mean average precision" in Path("run/model_card.md").read_text()
+    assert invoke("report", "run", "--format", "png").code == 0
+    again = invoke("evaluate", "run", "--json").json["evaluation"]
+    assert (again["task"], again["n"]) == ("multi-label", 6)
+    predicted = invoke("predict", "run", folder / "apple" / "0.png", "--json").json["predictions"][0]
+    assert set(predicted["labels"]) <= {"red", "sweet"}
+    assert invoke("compare", "run", "run").code == 2
+    calibrated = invoke("calibrate", "run")
+    assert (calibrated.code, "one class to each image" in calibrated.err) == (2, True)
+    for more in (("--folds", "2"), ("--learning-curve",), ("--calibrate",)):
+        refused = invoke("train", folder / "labels.csv", *names, *SMALL, *more, "--out", "other")
+        assert (refused.code, "class" in refused.err) == (2, True), refused.err
+    assert not Path("other").exists()
+
+
 def test_a_table_with_missing_files_is_refused_before_anything_is_written(invoke: Call, tmp_path: Path) -> None:
     table = written(tmp_path / "fruit")
     (tmp_path / "fruit" / "apple" / "3.png").unlink()

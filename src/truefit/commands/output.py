@@ -80,6 +80,15 @@ def print_seeds(seeds: SeedRuns, stream: TextIO) -> None:
 
 def further_line(evaluation: Evaluation) -> str:
     """The further figures of the whole, under their names in evaluation.json, fractions as per cent."""
+    if evaluation.multi_label:
+        every, precision = evaluation.measures["label_accuracy"], evaluation.measures["average_precision"]["macro"]
+        shown = [
+            ("average_precision macro (mAP)", precision["value"], precision["interval"]),
+            ("label_accuracy", every["value"], every["interval"]),
+        ]
+        parts = [_with_interval(*figure) for figure in shown if figure[1] is not None and figure[2] is not None]
+        f1 = evaluation.measures["macro_average"]["f1"]
+        return "; ".join([*parts, *([] if f1 is None else [f"macro_average f1 {100 * f1:.1f} %"])])
     macro, areas = evaluation.measures["macro_average"], evaluation.measures["roc_auc"]["macro"]
     balanced = evaluation.measures["balanced_accuracy"]
     shown = [
@@ -87,17 +96,19 @@ def further_line(evaluation: Evaluation) -> str:
         ("macro_average f1", macro["f1"], macro["f1_interval"]),
         ("roc_auc macro", areas["value"], areas["interval"]),
     ]
-    parts = [
-        f"{name} {100 * value:.1f} % [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
-        for name, value, interval in shown
-        if value is not None
-    ]
+    parts = [_with_interval(*figure) for figure in shown if figure[1] is not None]
     return "; ".join([*parts, f"expected_calibration_error {100 * evaluation.expected_calibration_error:.1f} %"])
+
+
+def _with_interval(name: str, value: float, interval: list[float]) -> str:
+    return f"{name} {100 * value:.1f} % [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
 
 
 def figure_line(evaluation: Evaluation) -> str:
     """The figure, and what it belongs to: `98.3 %  [97.0, 99.1]  n = 360 (test)`."""
     extra = [f"weights: {evaluation.weights}"]
+    if evaluation.multi_label:
+        extra.insert(0, "right where all labels of an image are right")
     if evaluation.averaging == "flip":
         extra.append("averaged over each image and its mirror image")
     if evaluation.uncalibrated is not None:
@@ -137,7 +148,7 @@ def promise_line(guarantee: Guarantee) -> str:
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
     """The figures of an evaluation for the machine-readable line."""
-    names = (
+    names: tuple[str, ...] = (
         "split",
         "selected_on",
         "label",
@@ -154,6 +165,9 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         "looks",
     )
     whole = evaluation.to_json()
+    if evaluation.multi_label:
+        names += ("task", "thresholds", "label_accuracy", "average_precision", "macro_average", "micro_average")
+        return {name: whole[name] for name in names}
     further = {name: whole[name] for name in ("balanced_accuracy", "macro_average", "weighted_average", "brier_score")}
     error = {"expected_calibration_error": evaluation.expected_calibration_error}
     return {name: whole[name] for name in names} | further | error

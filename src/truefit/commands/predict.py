@@ -63,6 +63,7 @@ def main(arguments: Sequence[str]) -> int:
                         "predicted": prediction.predicted,
                         "probability": prediction.probability,
                         "probabilities": prediction.probabilities,
+                        **({} if prediction.labels is None else {"labels": list(prediction.labels)}),
                         **({} if command.sure is None else {"answer": prediction.answer, "sure": prediction.sure}),
                     }
                 )

@@ -128,6 +128,13 @@ def check_same_samples(sides: Sequence[Side]) -> str:
 
 
 def _check_usable(letter: str, evaluation: Evaluation) -> None:
+    if evaluation.multi_label:
+        raise InputError(
+            f"side {letter} gives several labels to an image: there is no test of that here",
+            found="several labels an image",
+            wanted="one class an image",
+            fix="look at average_precision and its intervals in both evaluation.json",
+        )
     if evaluation.n == 0:
         raise InputError(f"side {letter} has no samples", found="n = 0", wanted="at least 1 sample")
     bad = np.flatnonzero(np.isnan(evaluation.probabilities).any(axis=1))

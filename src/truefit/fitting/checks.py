@@ -15,6 +15,7 @@ from truefit.fitting.plan import AnySet
 from truefit.measure import class_names, image_size_of
 from truefit.models.lookup import image_sizes
 from truefit.recipes.recipe import Recipe
+from truefit.tasks.multi_label import MultiLabel
 from truefit.tasks.single_label import SingleLabel
 
 Classes = tuple[str, ...] | None
@@ -106,7 +107,9 @@ def probe(model: str, network: nn.Module, recipe: Recipe, training_set: AnySet, 
             ) from error
 
 
-def task_for(recipe: Recipe, training_set: AnySet, classes: Classes) -> SingleLabel:
+def task_for(
+    recipe: Recipe, training_set: AnySet, classes: Classes, *, multi_label: bool = False
+) -> SingleLabel | MultiLabel:
     """What is learnt; class weights that follow from the labels are computed here."""
     weights = recipe.loss.class_weights
     if weights == "balanced":
@@ -116,9 +119,10 @@ def task_for(recipe: Recipe, training_set: AnySet, classes: Classes) -> SingleLa
                 found=type(training_set).__name__,
                 fix="give the weights as numbers, one for each class",
             )
-        counts = np.maximum(np.bincount(training_set.labels, minlength=len(training_set.classes)), 1)
+        counts = np.maximum(training_set.counts(), 1)
         weights = tuple((len(training_set) / (len(counts) * counts)).tolist())
-    return SingleLabel(
+    kind = MultiLabel if multi_label else SingleLabel
+    return kind(
         len(classes) if classes else None,
         label_smoothing=recipe.loss.label_smoothing,
         class_weights=weights,

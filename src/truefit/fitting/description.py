@@ -17,6 +17,7 @@ from truefit.precision import Settings
 from truefit.predictor import Predictor, PredictorConfig
 from truefit.provenance import provenance
 from truefit.recipes.recipe import Recipe
+from truefit.tasks.multi_label import USUAL
 
 GOLDEN_SAMPLES = 8
 
@@ -44,7 +45,7 @@ def describe_run(
         "calibrate": plan.calibrate,
         "max_time": plan.max_time,
         # As it was before training: what calibration adds stands in model.json.
-        "predictor": to_plain(replace(config, temperature=1.0, sure=())),
+        "predictor": to_plain(replace(config, temperature=1.0, sure=(), thresholds=(USUAL,) * len(config.thresholds))),
         "settings": to_plain(settings),
         "from": plan.begun_with.about if plan.begun_with is not None else None,
         **provenance(torch.device(settings.device)),

@@ -185,6 +185,7 @@ class Epochs:
             split=split,
             epoch=epoch,
             averaging=self.setup.config.averaging,
+            thresholds=self.setup.config.thresholds,
             precision=Precision(self.setup.settings.precision, self.setup.device),
             observe=observe,
         )

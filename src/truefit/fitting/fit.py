@@ -29,6 +29,7 @@ from truefit.runs.evaluation import Evaluation
 from truefit.runs.folder import RunFolder
 from truefit.runs.ledger import Ledger
 from truefit.runs.run import Run
+from truefit.thresholds import choose_thresholds
 
 
 class Fit:
@@ -100,6 +101,16 @@ class Fit:
 
     def _calibrate(self) -> None:
         setup = self.setup
+        if self.config.multi_label and setup.validation_set is not None:
+            chosen = choose_thresholds(
+                self.predictor(),
+                setup.validation_set,
+                split=setup.plan.select_on,
+                by=f"train: thresholds after epoch {len(self.epochs.history)}",
+                observe=setup.plan.notify,
+            )
+            self.config = chosen.applied(self.config)
+            setup.plan.notify(Note(text=str(chosen)))
         if setup.plan.calibrate and setup.validation_set is not None:
             found = calibrate_predictor(
                 self.predictor(),

@@ -10,6 +10,7 @@ from truefit.data.overlap import refuse_shared_with_test, shared
 from truefit.errors import InputError
 from truefit.events import Note
 from truefit.fitting.plan import AnySet, FitPlan
+from truefit.measure import count_labels
 from truefit.recipes.recipe import Recipe
 from truefit.runs.ledger import Ledger
 
@@ -27,6 +28,13 @@ def choosing_set(plan: FitPlan, validation_set: AnySet | None, test_set: AnySet 
         validation_set = test_set
     elif validation_set is not None and test_set is not None:
         refuse_shared_with_test(validation_set, test_set)
+    if plan.calibrate and validation_set is not None and count_labels(validation_set):
+        raise InputError(
+            "calibration speaks of networks that give one class to each image",
+            found="several labels an image",
+            wanted="one class an image",
+            fix="leave --calibrate out: thresholds are chosen on validation anyway",
+        )
     if plan.calibrate and validation_set is None:
         raise InputError(
             "calibration needs a validation set",

@@ -27,13 +27,14 @@ from truefit.fitting.length import Length
 from truefit.fitting.plan import AnySet, FitPlan
 from truefit.fitting.selection import choosing_set, training_copies
 from truefit.fitting.start import begin_with, start_from
-from truefit.measure import class_names, image_size_of
+from truefit.measure import class_names, count_labels, image_size_of
 from truefit.models.lookup import build_model
 from truefit.models.traits import has_batchnorm
 from truefit.optim.averaging import WeightAverage
 from truefit.optim.weight_mean import WeightMean
 from truefit.precision import resolve
 from truefit.predictor import Averaging, PredictorConfig
+from truefit.tasks.multi_label import USUAL
 
 
 class Setup:
@@ -86,7 +87,8 @@ class Setup:
         # What is measured and kept: the averaged weights where there are any.
         self.measured = self.network if self.average is None else self.average.network
         self.module = Averaging(self.measured, self.recipe.averaging_resolved, 1.0)
-        self.task = task_for(self.recipe, self.training_set, self.classes)
+        labels = count_labels(self.training_set)
+        self.task = task_for(self.recipe, self.training_set, self.classes, multi_label=labels > 0)
         mean, std = self._statistics()
         self.config = PredictorConfig(
             classes=self.classes or (),
@@ -98,6 +100,7 @@ class Setup:
             std=std,
             averaging=self.recipe.averaging_resolved,
             crop=self.recipe.augment.crop,
+            thresholds=(USUAL,) * labels,
         )
 
     def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -19,7 +19,8 @@ COLUMNS = 32
 def each_class(probabilities: np.ndarray, labels: np.ndarray, curve: Curve) -> dict[str, Any]:
     """per_class: value and interval of each class, None without samples of it or of others; macro: their mean.
 
-    classes: how many classes the mean is over. Takes O(n K log n) time and O(n) memory beside the probabilities.
+    labels: (n,); or 0 and 1 (n, K), where a sample may be of several classes. classes: how many the mean is over.
+    Takes O(n K log n) time and O(n) memory beside the probabilities.
     """
     n, classes = probabilities.shape
     rows: list[dict[str, Any]] = []
@@ -29,7 +30,7 @@ def each_class(probabilities: np.ndarray, labels: np.ndarray, curve: Curve) -> d
     for start in range(0, classes, COLUMNS):
         columns = np.ascontiguousarray(probabilities[:, start : start + COLUMNS].T)
         for index, scores in enumerate(columns, start=start):
-            inside = labels == index
+            inside = labels == index if labels.ndim == 1 else labels[:, index] == 1
             if not inside.any() or inside.all():
                 rows.append({"value": None, "interval": None})
                 continue

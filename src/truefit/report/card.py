@@ -88,8 +88,11 @@ def _front(record: Record) -> dict[str, Any]:
     name = str(about.get("name") or "data set given in Python")
     metrics = [
         _metric("accuracy", "Accuracy", evaluation.accuracy, evaluation, interval=list(evaluation.interval)),
-        _metric("loss", "Cross-entropy (nats)", evaluation.loss, evaluation),
+        _metric("loss", f"{_entropy(evaluation).capitalize()} (nats)", evaluation.loss, evaluation),
     ]
+    if evaluation.multi_label:
+        value = evaluation.measures["average_precision"]["macro"]["value"]
+        metrics.append(_metric("mean_average_precision", "Mean average precision", value, evaluation))
     calibration = evaluation.measures.get("calibration")
     if calibration is not None:
         error = calibration["expected_calibration_error"]
@@ -128,8 +131,11 @@ def _figures(evaluation: Evaluation) -> list[str]:
         "| figure | value |",
         "|---|---|",
         f"| accuracy | {percent(evaluation.accuracy)}, 95 % Wilson interval {between(evaluation.interval)} |",
-        f"| cross-entropy | {evaluation.loss:.4f} nats |",
+        f"| {_entropy(evaluation)} | {evaluation.loss:.4f} nats |",
     ]
+    if evaluation.multi_label:
+        value = evaluation.measures["average_precision"]["macro"]["value"]
+        lines.append(f"| mean average precision | {percent(value)} |")
     calibration = evaluation.measures.get("calibration")
     if calibration is not None:
         lines.append(f"| expected calibration error | {percent(calibration['expected_calibration_error'])} |")
@@ -140,6 +146,10 @@ def _figures(evaluation: Evaluation) -> list[str]:
         cells = [text(name), percent(row["recall"]), interval, percent(row["precision"]), f"{row['support']:,}"]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def _entropy(evaluation: Evaluation) -> str:
+    return "binary cross-entropy" if evaluation.multi_label else "cross-entropy"
 
 
 def text(value: object) -> str:

@@ -42,9 +42,11 @@ def page(record: Record, images: ImageSet | None = None) -> str:
     cells: list[tuple[int, int, int]] = []
     chosen: dict[str, Any] = {"cells": {}, "mistakes": [], "hits": [], "grid": {}}
     pictures = Pictures()
-    if evaluation is not None:
-        cells = _cells(evaluation)
-        chosen = _choose(record, evaluation, cells)
+    # What is taken for what, and which mistakes are the surest, is a question where an image has one class.
+    single = evaluation if evaluation is not None and not evaluation.multi_label else None
+    if single is not None:
+        cells = _cells(single)
+        chosen = _choose(record, single, cells)
         wanted = [*chosen["mistakes"], *chosen["hits"], *(row for rows in chosen["grid"].values() for row in rows)]
         pictures = collect(record, [*wanted, *(row for rows in chosen["cells"].values() for row in rows)], images)
     return render(
@@ -58,11 +60,12 @@ def page(record: Record, images: ImageSet | None = None) -> str:
         charts={section: list(_charts(record, names)) for section, names in CHARTS.items()},
         epochs=record.history,
         pictures=pictures,
-        sample=Sample(evaluation, pictures) if evaluation is not None else None,
+        single=single,
+        sample=Sample(single, pictures) if single is not None else None,
         chosen=chosen,
-        matrix=_matrix(evaluation) if evaluation is not None else None,
-        pairs=_pairs(evaluation) if evaluation is not None else [],
-        samples_json=_samples(evaluation, chosen["cells"], pictures) if evaluation is not None else None,
+        matrix=_matrix(single) if single is not None else None,
+        pairs=_pairs(single) if single is not None else [],
+        samples_json=_samples(single, chosen["cells"], pictures) if single is not None else None,
         classes=_classes(evaluation) if evaluation is not None else None,
         data=_data(record),
         figures=_figures(evaluation) if evaluation is not None else [],
@@ -91,7 +94,7 @@ def _verdict(record: Record) -> dict[str, Any]:
         why = "Training did not finish" if broke_off else "This run had neither validation nor test"
         return {"figure": "No figure", "sentence": f"{why}, so nothing says how good the network is.", "caution": ""}
     figure = percent(evaluation.accuracy)
-    largest = np.bincount(evaluation.label, minlength=len(evaluation.classes))
+    baseline, name = _baseline(evaluation)
     return {
         "figure": figure,
         "sentence": verdict(evaluation, record.unit).removeprefix(figure).strip(),
@@ -99,9 +102,20 @@ def _verdict(record: Record) -> dict[str, Any]:
         "low": evaluation.interval[0],
         "high": evaluation.interval[1],
         "value": evaluation.accuracy,
-        "baseline": float(largest.max() / evaluation.n),
-        "baseline_name": evaluation.classes[int(largest.argmax())],
+        "baseline": baseline,
+        "baseline_name": name,
     }
+
+
+def _baseline(evaluation: Evaluation) -> tuple[float, str]:
+    """What always giving the most frequent answer would reach, 0..1, and that answer."""
+    if evaluation.multi_label:
+        combinations, counts = np.unique(evaluation.label, axis=0, return_counts=True)
+        most = combinations[int(counts.argmax())]
+        names = [name for name, present in zip(evaluation.classes, most, strict=True) if present]
+        return float(counts.max() / evaluation.n), ", ".join(names) or "no label"
+    largest = np.bincount(evaluation.label, minlength=len(evaluation.classes))
+    return float(largest.max() / evaluation.n), evaluation.classes[int(largest.argmax())]
 
 
 def _facts(record: Record) -> list[tuple[str, str]]:
@@ -112,8 +126,12 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         calibration = evaluation.measures.get("calibration", {})
         facts += [
             ("correct", f"{evaluation.correct:,} of {evaluation.n:,}"),
-            ("loss (cross-entropy)", f"{evaluation.loss:.4f} nats"),
+            (f"loss ({'binary ' * evaluation.multi_label}cross-entropy)", f"{evaluation.loss:.4f} nats"),
         ]
+        if evaluation.multi_label:
+            facts.append(
+                ("mean average precision", percent(evaluation.measures["average_precision"]["macro"]["value"]))
+            )
         if calibration:
             facts.append(("calibration error", percent(calibration["expected_calibration_error"])))
         facts.append((f"looks at {evaluation.split}", f"{evaluation.looks:,}"))
@@ -269,7 +287,9 @@ def _data(record: Record) -> dict[str, Any]:
     evaluation = record.evaluation
     for split in splits:
         if split["counts"] is None and evaluation is not None and split["name"] == evaluation.split:
-            split["counts"] = np.bincount(evaluation.label, minlength=len(classes)).tolist()
+            several = evaluation.multi_label
+            label = np.nonzero(evaluation.label)[1] if several else evaluation.label
+            split["counts"] = np.bincount(label, minlength=len(classes)).tolist()
     counted = [split for split in splits if split["counts"]]
     balance = []
     for at, name in enumerate(classes):

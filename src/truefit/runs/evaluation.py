@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,9 @@ from truefit.metrics import calibration, measure_all, metric_names
 from truefit.metrics.intervals import HALL, WILSON, skewed_mean, wilson
 from truefit.runs import words
 from truefit.runs.files import file_digest, read_arrays, read_json, write_arrays, write_json
+
+MULTI_LABEL = "multi-label"
+"""The `task` in evaluation.json where a sample may have several labels."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -128,14 +132,36 @@ class Evaluation:
 
     def __getattr__(self, name: str) -> Any:
         """A figure of truefit.metrics by its name, where it has no attribute of its own."""
-        if name.startswith("_") or name not in metric_names():
-            raise AttributeError(f"an evaluation has no {name!r}; its further figures: {', '.join(metric_names())}")
+        if name.startswith("_") or name not in self._figures():
+            raise AttributeError(f"an evaluation has no {name!r}; its further figures: {', '.join(self._figures())}")
         return self.measures[name]
+
+    def _figures(self) -> Sequence[str]:
+        """The names in `measures`, known without computing any."""
+        return metric_names()
 
     @property
     def n(self) -> int:
         """Number of samples."""
         return len(self.label)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a sample may have several labels: a `runs.multi_label.MultiLabelEvaluation`."""
+        return self.label.ndim == 2
+
+    @property
+    def hits(self) -> np.ndarray:
+        """(n,) bool: which samples are right."""
+        right: np.ndarray = self.predicted == self.label
+        return right
+
+    @property
+    def sample_losses(self) -> np.ndarray:
+        """(n,) float64: the loss of each sample, from the stored probabilities."""
+        own = self.probabilities[np.arange(self.n), self.label].astype(np.float64)
+        losses: np.ndarray = -np.log(np.maximum(own, 1e-45))
+        return losses
 
     @property
     def accuracy(self) -> float:
@@ -153,8 +179,7 @@ class Evaluation:
 
         From the stored probabilities, which end at 1e-45: beyond about 103 nats a sample's loss counts as that.
         """
-        losses = -np.log(np.maximum(self.probabilities[np.arange(self.n), self.label].astype(np.float64), 1e-45))
-        bounds = skewed_mean(losses)
+        bounds = skewed_mean(self.sample_losses)
         return None if bounds is None else (max(0.0, bounds[0]), bounds[1])
 
     @property
@@ -165,17 +190,17 @@ class Evaluation:
     @property
     def balanced_accuracy(self) -> float:
         """The mean recall of the classes that have samples, 0..1; its interval: `measures["balanced_accuracy"]`."""
-        return float(self.measures["balanced_accuracy"]["value"])
+        return float(self.__getattr__("balanced_accuracy")["value"])
 
     @property
     def brier_score(self) -> float:
         """Mean squared distance of the probabilities to what is true, 0..2, lower is better."""
-        return float(self.measures["brier_score"]["value"])
+        return float(self.__getattr__("brier_score")["value"])
 
     @property
     def expected_calibration_error(self) -> float:
         """0..1, over 15 bins of confidence (see `calibration`)."""
-        return float(self.measures["calibration"]["expected_calibration_error"])
+        return float(self.__getattr__("calibration")["expected_calibration_error"])
 
     @property
     def label_of_selection(self) -> str:
@@ -254,18 +279,20 @@ class Evaluation:
                     found="predictions of another evaluation, or changed ones",
                     wanted="the two files that were written together",
                 )
-            loaded = cls(
+            kind, more = _kind(figures)
+            label, predicted = arrays["label"], arrays["predicted"]
+            loaded: Evaluation = kind(
                 split=figures["split"],
                 selected_on=figures["selected_on"],
                 weights=figures["weights"],
                 averaging=figures["averaging"],
                 looks=figures["looks"],
                 classes=tuple(figures["classes"]),
-                correct=int((arrays["predicted"] == arrays["label"]).sum()),
+                correct=int((predicted == label).reshape(len(label), -1).all(axis=1).sum()),
                 loss=figures["loss"],
                 index=arrays["index"],
-                label=arrays["label"],
-                predicted=arrays["predicted"],
+                label=label,
+                predicted=predicted,
                 probabilities=arrays["probabilities"],
                 paths=tuple(arrays["paths"].tolist()) if "paths" in arrays else None,
                 fingerprint=figures.get("fingerprint"),
@@ -273,6 +300,7 @@ class Evaluation:
                 uncalibrated=figures["uncalibrated"],
                 interval_method=figures["interval_method"],
                 interval_stated=_stated(figures),
+                **more,
             )
             loaded._agree_with(figures, folder)
         except InputError:
@@ -294,9 +322,9 @@ class Evaluation:
                 wanted="probabilities",
                 fix="measure the run once more: truefit evaluate RUN",
             )
-        right = self.probabilities[np.arange(self.n), self.label].astype(np.float64)
         # Probabilities are stored in single precision, so the loss comes out to about six digits.
-        loss = float(-np.log(np.maximum(right, 1e-45)).mean())
+        losses = self.sample_losses
+        loss = float(losses.mean())
         for name, said, found in (
             ("n", figures["n"], self.n),
             ("correct", figures["correct"], self.correct),
@@ -306,8 +334,17 @@ class Evaluation:
         ):
             if said != found:
                 raise InputError(f"evaluation.json was changed: {name}", where=folder, found=said, wanted=found)
-        if not math.isclose(figures["loss"], loss, rel_tol=1e-3, abs_tol=1e-4) and right.min() > 1e-30:
+        if not math.isclose(figures["loss"], loss, rel_tol=1e-3, abs_tol=1e-4) and losses.max() < 69:
             raise InputError("evaluation.json was changed: loss", where=folder, found=figures["loss"], wanted=loss)
+
+
+def _kind(figures: dict[str, Any]) -> tuple[type[Any], dict[str, Any]]:
+    """The class of an evaluation, and what it has beside the others' fields."""
+    if figures.get("task") != MULTI_LABEL:
+        return Evaluation, {}
+    from truefit.runs.multi_label import MultiLabelEvaluation
+
+    return MultiLabelEvaluation, {"thresholds": tuple(figures["thresholds"])}
 
 
 def _stated(figures: dict[str, Any]) -> tuple[float, float] | None:

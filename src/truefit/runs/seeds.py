@@ -65,7 +65,7 @@ class SeedRuns:
 
         if len(self.evaluations) < 2:
             return None
-        right = np.stack([evaluation.predicted == evaluation.label for evaluation in self.evaluations.values()])
+        right = np.stack([evaluation.hits for evaluation in self.evaluations.values()])
         between, _ = variance_components(right)
         half = float(stdtrit(len(right) - 1, 0.975)) * math.sqrt(between)
         return max(0.0, self.mean - half), min(1.0, self.mean + half)
@@ -78,7 +78,7 @@ class SeedRuns:
     def _sampling(self) -> tuple[tuple[float, float], str]:
         """The interval over samples, and its method."""
         every = list(self.evaluations.values())
-        hits = np.mean([evaluation.predicted == evaluation.label for evaluation in every], axis=0)
+        hits = np.mean([evaluation.hits for evaluation in every], axis=0)
         found = student(hits) if len(every) > 1 else None
         if found is None or found[0] == found[1]:
             return every[0].interval, WILSON

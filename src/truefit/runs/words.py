@@ -30,8 +30,9 @@ def between(interval: tuple[float, float] | list[float]) -> str:
 
 def verdict(evaluation: Evaluation, unit: str = "samples") -> str:
     """One sentence: accuracy, interval, n, split, which weights, and what they were selected on."""
+    right = "have all their labels right" if evaluation.multi_label else "are classified correctly"
     return (
-        f"{percent(evaluation.accuracy)} of {evaluation.n:,} {evaluation.split} {unit} are classified correctly "
+        f"{percent(evaluation.accuracy)} of {evaluation.n:,} {evaluation.split} {unit} {right} "
         f"(95 % Wilson interval {between(evaluation.interval)}), {selection(evaluation)}."
     )
 

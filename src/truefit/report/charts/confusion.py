@@ -13,7 +13,7 @@ MOST = 60
 def chart(record: Record) -> Chart | None:
     """From the run's evaluation; None with more classes than a matrix can show."""
     evaluation = record.evaluation
-    if evaluation is None or len(evaluation.classes) > MOST:
+    if evaluation is None or evaluation.multi_label or len(evaluation.classes) > MOST:
         return None
     pairs = worst_pairs(evaluation)
     summary = "No mistakes."

@@ -11,7 +11,7 @@ from truefit.runs.words import percent
 def chart(record: Record) -> Chart | None:
     """From the run's evaluation: a point for each of the bins that `metrics/calibration.py` fills."""
     evaluation = record.evaluation
-    if evaluation is None:
+    if evaluation is None or evaluation.multi_label:
         return None
     figures = evaluation.measures["calibration"]
     bins = figures["curve"]

@@ -16,7 +16,7 @@ def chart(record: Record) -> Chart | None:
     """Selective risk at each coverage: Geifman and El-Yaniv (2017), "Selective classification for deep neural
     networks", equation 2, with the probability of the predicted class as confidence."""
     evaluation = record.evaluation
-    if evaluation is None:
+    if evaluation is None or evaluation.multi_label:
         return None
     n = evaluation.n
     wrong = evaluation.predicted != evaluation.label
