@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor
 
 
@@ -84,6 +86,16 @@ class PassFinished:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """A split was evaluated: labels and predicted classes, int64 (n,) on the host, in the split's order."""
+
+    split: str
+    epoch: int
+    label: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EpochFinished:
     """An epoch, its evaluations included, is complete. `record` is its line of the history."""
 
@@ -100,7 +112,7 @@ class Note:
     warning: bool = False
 
 
-Event: TypeAlias = FitStarted | PassStarted | StepFinished | Progress | PassFinished | EpochFinished | Note
+Event: TypeAlias = FitStarted | PassStarted | StepFinished | Progress | PassFinished | Measured | EpochFinished | Note
 Observer: TypeAlias = Callable[[Event], None]
 
 

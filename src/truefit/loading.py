@@ -95,6 +95,7 @@ def _load(folder: RunFolder, network: nn.Module | None, device: str | None) -> R
         weights=str(description["weights"]),
         selected_on=description["selected_on"],
         ledger=predictor.ledger,
+        doctor=folder.read_doctor(),
     )
 
 

@@ -15,7 +15,7 @@ from truefit.data.batches import Batches, make_batches
 from truefit.data.collate import count_samples
 from truefit.data.imageset import ImageSet
 from truefit.data.watched import Watched
-from truefit.events import Observer, nobody
+from truefit.events import Measured, Observer, nobody
 from truefit.precision import Precision, Settings, device_of, resolve, threads
 from truefit.predictor import Predictor, PredictorConfig
 from truefit.runs.evaluation import Evaluation
@@ -76,7 +76,7 @@ def measure(
             looks=looks,
             paths=paths,
         )
-    return Evaluation.from_logits(
+    evaluation = Evaluation.from_logits(
         result.outputs.numpy(),
         result.targets.numpy(),
         classes=names,
@@ -88,6 +88,8 @@ def measure(
         paths=paths,
         temperature=temperature,
     )
+    observe(Measured(split=split, epoch=epoch, label=evaluation.label, predicted=evaluation.predicted))
+    return evaluation
 
 
 def evaluate_predictor(

@@ -53,8 +53,10 @@ class Trainer:
     a place (see `models.weights.find_weights`); images are then prepared as these want it. calibrate: after training
     fit a temperature on validation, and thresholds for `predict(..., sure=0.95)`; no predicted class changes. max_time:
     such as "20m", or seconds: `fit` trains, evaluates and reports within it, by fewer steps than the recipe's epochs
-    where they do not fit; their number is recorded as the recipe's max_steps (see `fitting.timing`). observers: told
-    every event (see truefit.events); without any, what puts a figure in doubt is a TruefitWarning.
+    where they do not fit; their number is recorded as the recipe's max_steps (see `fitting.timing`). monitors: the
+    doctor looks after the training, at next to no cost, and warns of weights that stand still, a loss no better than
+    guessing and the like (`truefit.monitors`; into doctor.json and the report). observers: told every event (see
+    truefit.events); without any, what puts a figure in doubt is a TruefitWarning.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Trainer:
         weights: str | Path | None = None,
         calibrate: bool = False,
         max_time: str | float | None = None,
+        monitors: bool = True,
         observers: Sequence[Observer] = (),
     ) -> None:
         if isinstance(model, str):
@@ -82,7 +85,7 @@ class Trainer:
         require(isinstance(workers, int) and workers >= 0, "workers", workers, "at least 0")
         require(isinstance(seed, int) and 0 <= seed < 2**63, "seed", seed, "from 0 to below 2^63")
         self.seed, self.device, self.workers = seed, device, workers
-        self.measure_training, self.calibrate = measure_training, calibrate
+        self.measure_training, self.calibrate, self.monitors = measure_training, calibrate, monitors
         self.weights_from = weights_from
         self.max_time = None if max_time is None else seconds_of(max_time, "max_time")
         if max_time is not None and self.recipe.max_steps is not None:
@@ -289,6 +292,7 @@ class Trainer:
             max_time=max_time,
             begun=begun,
             weights=self.weights,
+            monitored=self.monitors,
         )
         return Fit(plan, training_set, validation_set, test_set, data)
 

@@ -119,6 +119,9 @@ class TrainCommand:
     """On SIGUSR1 put the job of Slurm back in the queue, after saving."""
     from_run: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Start from the weights of this run."""
+    doctor: Literal["on", "off"] = "on"
+    """on: the doctor's monitors look after the training, at next to no cost; what they find stands in the log, in
+    doctor.json and in the report."""
     json: bool = False
     """Print one machine-readable line on stdout at the end; everything else goes to stderr."""
     quiet: bool = False
@@ -219,6 +222,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         weights=config.weights,
         calibrate=config.calibrate,
         max_time=config.max_time,
+        monitors=command.doctor != "off",
         # Somebody who listens, even where nothing is printed: warnings are for those who have no observer.
         observers=[nobody] if command.quiet else [lines, bar],
     )
@@ -300,6 +304,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
                 "fit_seconds": round(fit_seconds, 2),
                 "evaluation": evaluation,
                 "looks_on_this_machine": all_looks(run.evaluation) if run.evaluation is not None else None,
+                "doctor": run.doctor,
             }
         )
     return 0

@@ -21,6 +21,7 @@ from truefit.fitting.keeping import Keeping
 from truefit.fitting.progress import Progress, together
 from truefit.fitting.setup import Setup
 from truefit.fitting.timing import Clock
+from truefit.fitting.watching import watch
 from truefit.measure import measure
 from truefit.optim.optimizers import build_optimizer
 from truefit.optim.schedules import Schedule
@@ -38,6 +39,7 @@ class Epochs:
         self.history: list[dict[str, Any]] = []
         self.best = Best()
         self.progress = Progress()
+        self.monitors = watch(setup)
 
     def run(self, keeping: Keeping | None, clock: Clock | None = None) -> None:
         """Train until the recipe's epochs or steps are done, or early stopping or the clock ends it."""
@@ -70,7 +72,7 @@ class Epochs:
         if keeping is not None and keeping.found is not None:
             self._go_on(keeping.found, live, keeping.folder)
         saver = None if keeping is None else keeping.saver(partial(self._state, live), notify)
-        observe = together(progress, notify, saver)
+        observe = together(progress, notify, saver, self.monitors)
         while progress.epoch < setup.length.epochs and not self._has_waited_enough():
             epoch, start = progress.epoch, progress.begin()
             steps = length.of_epoch(epoch)
@@ -120,7 +122,7 @@ class Epochs:
             if keeping is not None:
                 keeping.folder.add_epoch(record)
             progress.next_epoch()
-            notify(EpochFinished(epoch=epoch, epochs=length.epochs, record=record))
+            observe(EpochFinished(epoch=epoch, epochs=length.epochs, record=record))
             if clock is not None and clock.is_up() and progress.epoch < setup.length.epochs:
                 self._record_end(progress.epoch, 0, keeping)
             if saver is not None:
@@ -203,6 +205,11 @@ class Epochs:
             self.setup.network.load_state_dict(self.best.weights)
         elif self.setup.average is not None and self.setup.average.is_usable:
             self.setup.network.load_state_dict(self.setup.average.network.state_dict())
+
+    @property
+    def findings(self) -> dict[str, Any] | None:
+        """What the monitors found, as in doctor.json; None where there are none."""
+        return None if self.monitors is None else self.monitors.to_json()
 
     @property
     def weights(self) -> str:

@@ -76,6 +76,8 @@ class Fit:
                 evaluation = self._evaluate()
                 if folder is not None and evaluation is not None:
                     folder.write_evaluation(evaluation)
+                if folder is not None and self.epochs.findings is not None:
+                    folder.write_doctor(self.epochs.findings)
                 if keeping is not None:
                     keeping.complete(setup.recipe.schedule)
         except BaseException as error:
@@ -93,6 +95,7 @@ class Fit:
             weights=self.epochs.weights,
             selected_on=self.epochs.selected_on,
             ledger=self.ledger,
+            doctor=self.epochs.findings,
         )
 
     def _note_training(self) -> None:

@@ -24,6 +24,7 @@ class FitPlan:
     begun_with: what `weights_of` read of another run, whose weights this one starts from. weights: pretrained ones,
     of which the network takes what fits.
     max_time: seconds that it may take, from `begun` (as of `time.perf_counter`) to the report; None: any.
+    monitored: watched by the monitors of the doctor.
     """
 
     model: nn.Module | str
@@ -40,6 +41,7 @@ class FitPlan:
     calibrate: bool = False
     max_time: float | None = None
     begun: float = 0.0
+    monitored: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

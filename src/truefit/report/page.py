@@ -33,6 +33,8 @@ IN_A_CELL = 12
 CLASS_ROWS = 40
 # Measures that have a section; all others stand in a plain table.
 WITH_SECTION = {"per_class", "confusion", "calibration", "risk_coverage"}
+# Outcomes of a doctor's check that a reader should see at once.
+SPEAKING = ("fail", "warn", "tip")
 CHARTS = {"training": ("curves", "learning_rate"), "confidence": ("reliability", "risk_coverage")}
 
 
@@ -72,6 +74,7 @@ def page(record: Record, images: ImageSet | None = None) -> str:
         looks=_looks(record),
         ledger=record.more.get("ledger", []),
         findings=_findings(record.more.get("doctor")),
+        speaking=SPEAKING,
         more=_more(record),
         made=_made(record),
     )

@@ -28,6 +28,7 @@ from truefit.runs.files import (
 from truefit.runs.ledger import LEDGER, Ledger
 from truefit.runs.lock import NAME, Lock
 
+DOCTOR = "doctor.json"
 # What a run folder may hold. A folder with anything else in it is never replaced.
 OWN = {
     "config.json",
@@ -41,6 +42,7 @@ OWN = {
     "report.html",
     "model_card.md",
     "plots",
+    DOCTOR,
     LEDGER,
     NAME,
 }
@@ -278,6 +280,16 @@ class RunFolder:
     def write_evaluation(self, evaluation: Evaluation) -> None:
         """The run's own evaluation."""
         evaluation.save(self.path)
+
+    def write_doctor(self, findings: dict[str, Any]) -> None:
+        """What the doctor's monitors found in the training."""
+        write_json(self.path / DOCTOR, findings)
+
+    def read_doctor(self) -> dict[str, Any] | None:
+        """What `write_doctor` wrote, but for the schema's version; None where the monitors were off."""
+        if not (self.path / DOCTOR).is_file():
+            return None
+        return {key: value for key, value in read_json(self.path / DOCTOR).items() if key != "schema"}
 
     def read_evaluation(self) -> Evaluation:
         """The run's own evaluation."""

@@ -31,7 +31,8 @@ class Run:
     folder: where it was written, or None. config: all that is needed to repeat it. history: a mapping for each
     epoch. evaluation: on test, else on validation; None where there is neither. predictor: the best weights, or
     the last where there is no validation. weights: which these are, in words. selected_on: the split on which they
-    were chosen, or None. ledger: which split was looked at how often, and what it chose.
+    were chosen, or None. ledger: which split was looked at how often, and what it chose. doctor: the findings of the
+    doctor's monitors, as in doctor.json; None where they were off.
     """
 
     folder: Path | None
@@ -42,6 +43,7 @@ class Run:
     weights: str
     selected_on: str | None
     ledger: Ledger = field(default_factory=Ledger, repr=False)
+    doctor: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
     def network(self) -> nn.Module:
