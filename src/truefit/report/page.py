@@ -373,7 +373,8 @@ def _looks(record: Record) -> list[dict[str, Any]]:
 def _findings(doctor: Any) -> list[dict[str, Any]]:
     """What the doctor found, where the run has it: a list of findings, or a mapping that holds one."""
     found = doctor.get("findings", []) if isinstance(doctor, dict) else doctor
-    return [finding for finding in found or [] if isinstance(finding, dict) and finding.get("code")]
+    empty: dict[str, Any] = {"name": "", "outcome": "", "message": "", "numbers": {}, "reason": "", "fix": ""}
+    return [{**empty, **finding} for finding in found or [] if isinstance(finding, dict) and finding.get("code")]
 
 
 def _more(record: Record) -> list[dict[str, Any]]:
