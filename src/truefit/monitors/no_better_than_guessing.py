@@ -19,7 +19,7 @@ RULE = Rule(
     "The loss falls below that of guessing by the classes' frequencies, ln K for K equal classes, in the first epochs.",
 )
 NEAR = 0.99
-EPOCHS, LEAST = 2, 50
+EPOCHS, LEAST = 2, 100
 
 
 class Monitor:

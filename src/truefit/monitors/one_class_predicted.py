@@ -6,7 +6,7 @@ import numpy as np
 
 from truefit.doctor.finding import Finding, Severity
 from truefit.doctor.rule import Rule
-from truefit.events import Event, Measured
+from truefit.events import Event, Measured, StepFinished
 from truefit.monitors.subject import Subject
 
 RULE = Rule(
@@ -16,7 +16,7 @@ RULE = Rule(
     Severity.WARN,
     "Different images get different classes.",
 )
-IN_A_ROW, LEAST = 2, 20
+IN_A_ROW, LEAST, STEPS = 2, 20, 100
 SHARE, LARGEST = 0.995, 0.9
 
 
@@ -25,17 +25,19 @@ class Monitor:
 
     def __init__(self, subject: Subject) -> None:
         self.shares: list[tuple[float, float]] = []
-        self.samples = 0
+        self.samples = self.steps = 0
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Measured) and event.split != "train":
+        if isinstance(event, StepFinished):
+            self.steps += 1
+        elif isinstance(event, Measured) and event.split != "train" and self.steps >= STEPS:
             self.samples = len(event.label)
             self.shares.append((_largest(event.predicted), _largest(event.label)))
 
     def finding(self) -> Finding:
         """Warns where the last two evaluations saw one class only, and no class is that frequent."""
         if not self.shares:
-            return RULE.not_applicable("nothing is validated")
+            return RULE.not_run(f"nothing was validated after {STEPS} steps")
         if len(self.shares) < IN_A_ROW or self.samples < LEAST:
             return RULE.not_run(f"fewer than {IN_A_ROW} evaluations of {LEAST} samples")
         predicted, true = self.shares[-1]
