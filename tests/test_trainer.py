@@ -567,9 +567,10 @@ def test_observers_hear_of_everything_in_order_and_get_no_gradients():
         ("PassFinished", "train"),
         ("PassStarted", "validation"),
         ("PassFinished", "validation"),
+        ("Measured", "validation"),
         ("EpochFinished", None),
     ]
-    final = [("PassStarted", "validation"), ("PassFinished", "validation")]
+    final = [("PassStarted", "validation"), ("PassFinished", "validation"), ("Measured", "validation")]
     assert order == [("FitStarted", None), *epoch, *epoch, *final]
     (started,) = [e for e in events if isinstance(e, FitStarted)]
     assert (started.epochs, started.training_samples, started.validation_samples) == (2, 40, 20)

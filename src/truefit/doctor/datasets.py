@@ -12,12 +12,27 @@ from torch.utils.data import ConcatDataset, IterableDataset, SubsetRandomSampler
 from truefit.doctor.log import LoaderSeen, Log
 
 
+def sampler_of(loader: Any) -> Any:
+    """The sampler that decides the order. A DataLoader that was given a batch sampler also has a `sampler`, which
+    nothing asks: the one that draws is inside, whatever wraps it (accelerate, distributed shards)."""
+    inner = getattr(loader, "batch_sampler", None)
+    if getattr(loader, "batch_size", None) is not None or inner is None:
+        return getattr(loader, "sampler", None)
+    for _ in range(8):
+        if getattr(inner, "sampler", None) is not None:
+            return inner.sampler
+        if getattr(inner, "batch_sampler", None) is None:
+            break
+        inner = inner.batch_sampler
+    return inner
+
+
 def base_and_indices(loader: Any) -> tuple[Any, np.ndarray] | None:
     """The data set under all Subsets, and the indices (int64) into it; None where it has no length or is joined."""
     dataset = getattr(loader, "dataset", None)
     if dataset is None or isinstance(dataset, IterableDataset | ConcatDataset) or not hasattr(dataset, "__len__"):
         return None
-    sampler = getattr(loader, "sampler", None)
+    sampler = sampler_of(loader)
     chosen = np.arange(len(dataset))
     if type(sampler) is SubsetRandomSampler:
         chosen = np.unique(np.asarray(list(sampler.indices), dtype=np.int64))

@@ -3,7 +3,7 @@
 import numpy as np
 from torch.utils.data import IterableDataset, SequentialSampler
 
-from truefit.doctor.datasets import all_labels
+from truefit.doctor.datasets import all_labels, sampler_of
 from truefit.doctor.finding import Finding, Severity
 from truefit.doctor.log import LoaderSeen, Log
 from truefit.doctor.rule import Rule
@@ -29,7 +29,7 @@ def check(log: Log) -> Finding:
         if max((one.batches for one in passes), default=0) < 2:
             undecided = True
             continue
-        sequential = type(getattr(seen.loader, "sampler", None)) is SequentialSampler
+        sequential = type(sampler_of(seen.loader)) is SequentialSampler
         length = min(map(len, orders), default=0)
         repeated = len(orders) >= 2 and length > 8 and all(one[:length] == orders[0][:length] for one in orders[1:])
         if not sequential and not repeated:
@@ -39,7 +39,7 @@ def check(log: Log) -> Finding:
         labels = _labels_in_order(seen, passes[0].labels, sequential, passes[0].order, passes[0].ended == "complete")
         z = runs_test(labels) if labels is not None else None
         how = "shuffle is off" if sequential else "the same shuffled order comes in every epoch"
-        numbers: dict[str, int | float | str] = {"sampler": type(seen.loader.sampler).__name__}
+        numbers: dict[str, int | float | str] = {"sampler": type(sampler_of(seen.loader)).__name__}
         if z is not None:
             numbers |= {"runs of equal labels (z)": round(z, 1), "sorted below": SORTED}
         if z is not None and z < SORTED:

@@ -64,13 +64,14 @@ class Watch:
             loaders,
             losses,
             models,
+            own,
             printing,
             steps,
             weights,
         )
 
         self.on = True
-        for subject in (models, losses, gradients, steps, amp, loaders, initialisation, weights, printing):
+        for subject in (models, losses, gradients, steps, amp, loaders, own, initialisation, weights, printing):
             subject.install(self)
         # A worker process of a DataLoader is not watched.
         os.register_at_fork(after_in_child=self.turn_off)
