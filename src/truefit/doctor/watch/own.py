@@ -67,7 +67,7 @@ class Noted:
         if self.trains:
             _begin_or_end(watch, self.loader)
         current = _new_pass(watch, self.loader)
-        plan = getattr(getattr(self.batches, "batches", self.batches), "plan", None)
+        plan = getattr(_inner(self.batches), "plan", None)
         rows = plan.batches(epoch)[first:] if plan is not None else None
         with closing(self.batches.epoch(epoch, first)) as stream:
             while True:
@@ -104,8 +104,7 @@ def install(watch: Watch) -> None:
     loaders: dict[tuple[int, bool], tuple[Any, Loader]] = {}
 
     def noted(batches: Batches, *, trains: bool) -> Batches:
-        # An evaluation that takes a fingerprint wraps its batches.
-        inner = getattr(batches, "batches", batches)
+        inner = _inner(batches)
         source = _source(inner)
         if source is None:
             return batches
@@ -145,6 +144,13 @@ def _elsewhere(watch: Watch, name: str, original: Any) -> Any:
         return original(there, **{**options, "overwrite": True} if name == "create" else options)
 
     return place
+
+
+def _inner(batches: Any) -> Any:
+    """The batches inside those that cut them short, or take their fingerprint."""
+    while (inner := getattr(batches, "batches", None)) is not None:
+        batches = inner
+    return batches
 
 
 def _source(batches: Batches) -> Any:
