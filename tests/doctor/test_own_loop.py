@@ -67,7 +67,8 @@ def test_cut_training_of_the_trainer_leaves_the_users_run_as_it_was(watched, tmp
     text = text.replace("out=OUT,", "out=OUT, overwrite=True,").replace("epochs=2", "epochs=3")
     done = watched(text, full=False, steps=2)
     assert done.script_exit == 0
-    assert [one.batches for one in done.log.passes if one.trains] == [2, 2, 2]
+    # An epoch that ends early is the last one: the trainer takes it for the end of its time.
+    assert [one.batches for one in done.log.passes if one.trains] == [2]
     assert done.cut
     assert ((out / "config.json").read_text(), (out / "history.jsonl").read_text()) == before
     assert any(str(out) in note for note in done.notes)
