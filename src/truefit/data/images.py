@@ -256,11 +256,13 @@ def _fitting_threads(paths: Encoded) -> int:
     if loader is not None and loader.get_worker_info() is not None:
         return 1
     sizes = []
-    for row in range(0, len(paths), max(1, len(paths) // 64)):
-        path = paths[row]
+    # What gives bytes has to read them to know their size.
+    some = 64 if isinstance(paths, list | tuple) else 4
+    for row in range(0, len(paths), max(1, len(paths) // some)):
         try:
+            path = paths[row]
             sizes.append(len(path) if isinstance(path, bytes) else os.stat(path).st_size)  # noqa: PTH116
-        except OSError:
+        except (OSError, UnreadableImage):
             continue
     large = bool(sizes) and sum(sizes) / len(sizes) >= _THREADS_FROM_BYTES
     return min(os.cpu_count() or 1, 16) if large else 1

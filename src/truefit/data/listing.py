@@ -103,15 +103,13 @@ def arrange(listing: Listing, options: Options) -> Data:
     samples = _samples(listing, _classes(listing, train_rows))
     if len(samples.classes) < 2 and samples.labels.ndim == 1:
         raise InputError("there is only one class", where=listing.spec, found=samples.classes[0], wanted="at least two")
-    if samples.labels.ndim == 2:
-        never = np.flatnonzero(samples.labels[train_rows].sum(axis=0) == 0).tolist()
-        if never:
-            raise InputError(
-                "labels never occur in train",
-                where=listing.spec,
-                found=shorten(samples.classes[label] for label in never),
-                wanted="at least one image with each label",
-            )
+    labels = samples.labels[train_rows]
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(samples.classes))
+    never = [name for name, count in zip(samples.classes, counts, strict=True) if count == 0]
+    if never:
+        raise InputError(
+            "labels never occur in train", where=listing.spec, found=shorten(never), wanted="at least one image of each"
+        )
     drawn: list[str] = []
     rows = _complete(listing, samples, rows, options, drawn, notes)
     sets, told = listing.read(rows, samples, options)
