@@ -138,7 +138,7 @@ def evaluate_run(
     folder = RunFolder(run.folder)
     if name is not None and (name in ("", ".", "..") or Path(name).name != name):
         raise InputError("--name must be a plain name", found=name, wanted="a name without slashes")
-    images = own_images(run, split) if data is None else _other_images(run, data, split, skip_unreadable)
+    images = own_images(run, split) if data is None else labelled_images(run, data, split, skip_unreadable)
     evaluation = evaluate_and_note(predictor, images, split=images.split, observe=observe)
     default = evaluation.split if data is None else f"{Path(data).resolve().name}-{images.split}"
     return evaluation, folder.add_evaluation(name or default, evaluation)
@@ -217,7 +217,8 @@ def own_images(run: Run, split: str | None) -> ImageSet:
     return splits[wanted]
 
 
-def _other_images(run: Run, data: str | Path, split: str | None, skip_unreadable: bool) -> ImageSet:
+def labelled_images(run: Run, data: str | Path, split: str | None, skip_unreadable: bool = False) -> ImageSet:
+    """A folder of images of the run's classes, read as the run reads them; split as for `load_images`."""
     assert isinstance(run.predictor, Predictor)
     config = run.predictor.config
     if config.images == "tensors" or config.image_size is None:

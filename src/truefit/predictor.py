@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from truefit import loop, rng
 from truefit.data.augment import Pipeline
-from truefit.data.images import Interpolation, UnreadableImage, fit_image, read_image
+from truefit.data.images import Interpolation, UnreadableImage, fit_image, in_chunks, read_image
 from truefit.errors import InputError
 from truefit.metrics.selective import Guarantee, find_guarantee
 from truefit.precision import Precision, Settings, device_of, threads
@@ -208,13 +208,7 @@ class Predictor:
         a data set of tensors: as that data set gives them).
         Unreadable files are listed in the result. Raises InputError for anything else.
         """
-        if sure is not None and self.config.multi_label:
-            raise InputError(
-                "being sure is promised of networks that give one class to each image",
-                found="several labels an image",
-                fix="look at the probabilities",
-            )
-        guarantee = None if sure is None else find_guarantee(self.config.sure, sure)
+        guarantee = self._guarantee(sure)
         prepared: list[Tensor] = []
         paths: list[str | None] = []
         unreadable: dict[str, str] = {}
@@ -227,6 +221,56 @@ class Predictor:
                 if path is None:
                     raise InputError("an image can't be read", found=error) from error
                 unreadable[path] = str(error)
+        return self._answers(prepared, paths, unreadable, guarantee)
+
+    def predict_files(
+        self,
+        files: Sequence[str | Path],
+        *,
+        sure: float | None = None,
+        threads: int | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[Predictions]:
+        """`predict` for any number of files, a batch at a time, in their order: memory does not grow with them.
+
+        threads: that many decode, ahead of the network; None takes as many as help for files of this size.
+        on_progress: called with (files done, files in all).
+        """
+        guarantee = self._guarantee(sure)
+
+        def decode(rows: range) -> tuple[list[Tensor], list[str | None], dict[str, str]]:
+            prepared: list[Tensor] = []
+            paths: list[str | None] = []
+            unreadable: dict[str, str] = {}
+            for row in rows:
+                try:
+                    prepared.append(self._prepared(files[row]))
+                    paths.append(str(files[row]))
+                except UnreadableImage as error:
+                    unreadable[str(files[row])] = str(error)
+            return prepared, paths, unreadable
+
+        size = self.settings.evaluation_batch_size
+        for _, found in in_chunks(decode, files, largest=size, threads=threads, on_progress=on_progress):
+            yield self._answers(*found, guarantee)
+
+    def _guarantee(self, sure: float | None) -> Guarantee | None:
+        if sure is not None and self.config.multi_label:
+            raise InputError(
+                "being sure is promised of networks that give one class to each image",
+                found="several labels an image",
+                fix="look at the probabilities",
+            )
+        return None if sure is None else find_guarantee(self.config.sure, sure)
+
+    def _answers(
+        self,
+        prepared: list[Tensor],
+        paths: list[str | None],
+        unreadable: dict[str, str],
+        guarantee: Guarantee | None,
+    ) -> Predictions:
+        """What the network says of prepared images."""
         probabilities, best = np.zeros((0, len(self.config.classes)), np.float32), np.zeros(0, np.int64)
         given = np.zeros((0, len(self.config.classes)), np.int64) if self.config.multi_label else None
         if len({image.shape for image in prepared}) > 1:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fruit import COLOURS, SIDE, draw
 from PIL import Image
+
+from truefit import load
 
 
 @pytest.fixture
@@ -137,3 +144,102 @@ def test_a_line_a_file_whatever_its_name_holds(invoke, trained, stored, tmp_path
     assert "a space and 🍎.png" in answer.out
     assert "\x1b" not in answer.out
     assert len(answer.err.splitlines()) == 1
+
+
+def test_top_k_names_the_most_probable_first_in_every_format(invoke, trained, stored):
+    path, (predicted, probabilities) = next(iter(stored.items()))
+    wanted = sorted(zip(COLOURS, probabilities.tolist(), strict=True), key=lambda pair: -pair[1])
+    assert wanted[0][0] == predicted
+    cells = [cell for name, probability in wanted[:2] for cell in (name, f"{probability:.3f}")]
+    assert invoke("predict", trained.folder, path, "--top", "2").out == "\t".join([path, *cells]) + "\n"
+    (row,) = invoke("predict", trained.folder, path, "--top", "9", "--json").json["predictions"]
+    assert [(each["class"], pytest.approx(each["probability"], abs=1e-5)) for each in row["top"]] == wanted
+    answer = invoke("predict", trained.folder, path, "--top", "3", "--csv")
+    header, line = csv.reader(io.StringIO(answer.out))
+    assert header == [
+        *("path", "predicted", "probability", "predicted_2", "probability_2", "predicted_3", "probability_3"),
+    ]
+    assert line[0::2][:1] == [path]
+    assert line[1::2] == [name for name, _ in wanted]
+    assert [float(value) for value in line[2::2]] == pytest.approx([value for _, value in wanted], abs=1e-5)
+
+
+def test_names_with_line_ends_survive_csv(invoke, trained, stored, tmp_path):
+    content = Path(next(iter(stored))).read_bytes()
+    names = ["two\nlines.png", 'a, "quoted".png']
+    for name in names:
+        (tmp_path / name).write_bytes(content)
+    answer = invoke("predict", trained.folder, tmp_path, "--csv")
+    assert answer.code == 0
+    rows = list(csv.DictReader(io.StringIO(answer.out, newline="")))
+    assert sorted(row["path"] for row in rows) == sorted(str(tmp_path / name) for name in names)
+
+
+def test_a_pattern_is_expanded(invoke, trained, fruit):
+    answer = invoke("predict", trained.folder, f"{fruit}/*/1*.png")
+    assert answer.code == 0
+    assert len(answer.out.splitlines()) == 3 * 11
+    answer = invoke("predict", trained.folder, f"{fruit}/**/nothing*.png")
+    assert answer.code == 2
+    assert "nothing*.png" in answer.err
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\0"])
+def test_paths_from_standard_input(invoke, trained, stored, tmp_path, monkeypatch, end):
+    odd = tmp_path / "two\nlines.png"
+    odd.write_bytes(Path(next(iter(stored))).read_bytes())
+    files = [*list(stored)[:3], str(tmp_path / "gone.png"), *([str(odd)] if end == "\0" else [])]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(end.join([*files, ""]).encode())))
+    answer = invoke("predict", trained.folder, "-", "--json")
+    assert answer.code == 0, answer.err
+    assert [row["path"] for row in answer.json["predictions"]] == [f for f in files if "gone" not in f]
+    assert list(answer.json["unreadable"]) == [str(tmp_path / "gone.png")]
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "BMP"])
+def test_one_image_from_standard_input(invoke, trained, tmp_path, monkeypatch, form):
+    image = Image.open(draw(tmp_path / "x.png", COLOURS["cherry"], 1))
+    image.save(tmp_path / "image", form)
+    content = (tmp_path / "image").read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    answer = invoke("predict", trained.folder, "-")
+    assert answer.code == 0, answer.err
+    wanted = invoke("predict", trained.folder, tmp_path / "image").out
+    assert answer.out.split("\t")[1:] == wanted.split("\t")[1:]
+    assert answer.out.split("\t")[0] == "-"
+
+
+def test_half_an_image_from_a_real_pipe_is_unreadable(trained, stored, tmp_path):
+    content = Path(next(iter(stored))).read_bytes()[:100]
+    words = [Path(sys.executable).with_name("truefit"), "predict", trained.folder, "-"]
+    done = subprocess.run(words, input=content, capture_output=True, cwd=tmp_path, timeout=200, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == b""
+    assert done.stderr.startswith(b"unreadable: -: ")
+
+
+def test_wrong_ways_to_ask(invoke, trained, fruit, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    for words, says in [
+        (("-",), "no image is named"),
+        ((fruit, "--top", "0"), "top"),
+        ((fruit, "--threads", "0"), "threads"),
+        ((fruit, "--csv", "--json"), "opposites"),
+    ]:
+        answer = invoke("predict", trained.folder, *words)
+        assert (answer.code, answer.out) == (2, ""), answer
+        assert says in answer.err
+
+
+def test_any_number_of_threads_and_batches_gives_the_same_answers_in_order(trained, fruit):
+    predictor = load(trained.folder).predictor
+    predictor.settings = replace(predictor.settings, evaluation_batch_size=7)
+    files = sorted(fruit.rglob("*.png"))
+    seen: list[tuple[int, int]] = []
+    whole = predictor.predict(files)
+    for threads in (1, 3):
+        parts = list(predictor.predict_files(files, threads=threads, on_progress=lambda *at: seen.append(at)))
+        assert max(map(len, parts)) <= 7
+        assert [path for part in parts for path in part.paths] == [str(file) for file in files]
+        assert np.concatenate([part.probabilities for part in parts]) == pytest.approx(whole.probabilities, abs=1e-6)
+    assert seen[-1] == (60, 60)

@@ -17,12 +17,11 @@ import numpy as np
 from truefit.atomic import storage_errors, sync_folder
 from truefit.config import require
 from truefit.data.imageset import ImageSet
-from truefit.data.lookup import load_images
 from truefit.errors import InputError, TruefitError
 from truefit.export.parity import MAX_DROP, TOLERANCE, Parity, compare_answers
 from truefit.export.program import trace
 from truefit.export.targets import Target, find_target
-from truefit.loading import own_images
+from truefit.loading import labelled_images, own_images
 from truefit.predictor import Predictor
 from truefit.runs.files import write_json
 from truefit.runs.folder import RunFolder
@@ -167,16 +166,10 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 def _images(run: Run, data: str | Path | ImageSet | None, split: str | None) -> ImageSet:
-    assert isinstance(run.predictor, Predictor)
     if isinstance(data, ImageSet):
         return data
     if data is not None:
-        config = run.predictor.config
-        if config.images == "tensors" or config.image_size is None:
-            raise InputError(
-                "this network was trained on a data set of tensors, which alone knows how to prepare an image"
-            )
-        return load_images(data, config.classes, image_size=config.image_size, resize=config.resize, split=split)
+        return labelled_images(run, data, split)
     splits = run.config["data"]["splits"]
     return own_images(run, split or next(name for name in ("validation", "test", "train") if name in splits))
 
