@@ -86,6 +86,9 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("truefit")
+    if name == "doctor":
+        # A package with functions of its own: truefit.doctor.check.
+        return importlib.import_module("truefit.doctor")
     if name not in _WHERE:
         raise AttributeError(f"module 'truefit' has no attribute {name!r}")
     found = getattr(importlib.import_module(f"truefit.{_WHERE[name]}"), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -34,8 +35,10 @@ def _plain(finding: Finding) -> dict[str, Any]:
     return plain
 
 
-def print_table(watched: Watched, stream: TextIO, *, everything: bool = False) -> None:
-    """What speaks up, worst first: claim, figures, place, cure; then a line that counts the rest."""
+def print_table(
+    findings: Sequence[Finding], stream: TextIO, *, notes: Sequence[str] = (), everything: bool = False
+) -> None:
+    """What speaks up, worst first: claim, figures, place, cure; then a line that counts the rest, and the notes."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -44,7 +47,7 @@ def print_table(watched: Watched, stream: TextIO, *, everything: bool = False) -
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 1, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    speaking = [finding for finding in worst_first(watched.findings) if finding.speaks]
+    speaking = [finding for finding in worst_first(findings) if finding.speaks]
     for finding in speaking:
         head = Text(f"{finding.outcome.value.upper()} {finding.code}", style=COLOURS[finding.outcome])
         table.add_row(head, Text(describe(finding)))
@@ -53,13 +56,13 @@ def print_table(watched: Watched, stream: TextIO, *, everything: bool = False) -
     if speaking:
         console.print(table)
     if everything:
-        for finding in worst_first(watched.findings):
+        for finding in worst_first(findings):
             if not finding.speaks:
                 about = finding.reason or finding.message
                 console.print(Text(f"{finding.code} {finding.name}: {finding.outcome.value}. {about}"))
-    counts = Counter(finding.outcome for finding in watched.findings)
+    counts = Counter(finding.outcome for finding in findings)
     console.print(Text(", ".join(f"{counts[one]} {one.value}" for one in Outcome if counts[one])))
-    for note in watched.notes:
+    for note in notes:
         console.print(Text(note))
 
 

@@ -41,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(list(arguments))
     if options.steps < 2:
         raise InputError("--steps is out of range", found=options.steps, wanted="at least 2")
+    from truefit.commands.output import print_json
     from truefit.doctor.finding import exit_code
     from truefit.doctor.report import as_github, as_json, as_sarif, print_table
     from truefit.doctor.script import run_script
@@ -58,13 +59,13 @@ def main(arguments: Sequence[str]) -> int:
         )
     code = exit_code(watched.findings, strict=options.strict) or watched.script_exit
     if options.json:
-        print(json.dumps(as_json(watched, code), allow_nan=False), flush=True)
+        print_json(as_json(watched, code))
     elif options.format == "sarif":
         print(json.dumps(as_sarif(watched.findings), indent=2), flush=True)
     elif options.format == "github":
         print(as_github(watched.findings), flush=True)
     else:
-        print_table(watched, sys.stdout, everything=options.all)
+        print_table(watched.findings, sys.stdout, notes=watched.notes, everything=options.all)
     return code
 
 
