@@ -96,6 +96,14 @@ model, loss""",
     "FIT303": changed(("lr=0.05", "lr=0.0")),
     "FIT304": changed(("        optimizer.zero_grad()\n", "")),
     "FIT305": changed(("        optimizer.step()", "        optimizer.zero_grad()\n        optimizer.step()")),
+    "FIT306": changed(
+        ("        optimizer.zero_grad()\n", ""),
+        ("in train_loader:", "in train_loader:\n        n = globals().get('n', 0) + 1"),
+        (
+            "        optimizer.step()",
+            "        if n % 2 == 0:\n            optimizer.step()\n            optimizer.zero_grad()",
+        ),
+    ),
     "FIT307": changed(
         (
             "        optimizer.step()",
@@ -124,6 +132,12 @@ model, loss""",
             "        loss = loss_function(model(images), labels)",
             "        with torch.autocast('cpu', dtype=torch.float16):\n            loss = loss_function(model(images), labels)",
         )
+    ),
+    "FIT405": changed(
+        ("for epoch in range(2):", "for epoch in range(3):\n    running = 0.0"),
+        ("        optimizer.step()", "        optimizer.step()\n        running += loss"),
+        ("SGD(model.parameters(), lr=0.05", "SGD(model.parameters(), lr=0.02"),
+        ("DataLoader(data, 16", "DataLoader(data, 8"),
     ),
     "FIT501": changed(
         ("data = TensorDataset(x[:160], y[:160])", "every = TensorDataset(x, y)\ndata = Subset(every, range(160))"),
@@ -185,6 +199,19 @@ model, loss""",
         )
     ),
 }
+BUGS["FIT805"] = changed(
+    ("train_loader, valid", "import copy; average = copy.deepcopy(model).eval()\ntrain_loader, valid"),
+    (
+        "        optimizer.step()",
+        (
+            "        optimizer.step()\n"
+            "        with torch.no_grad():\n"
+            "            for e, p in zip(average.parameters(), model.parameters()):\n"
+            "                e.lerp_(p, 0.1)"
+        ),
+    ),
+    ("            outputs = model(images)", "            average(images)\n            outputs = model(images)"),
+)
 # What else the same mistake truly causes.
 ALSO = {"FIT402": {"FIT208"}, "FIT701": {"FIT308"}, "FIT305": {"FIT202", "FIT203", "FIT302"}}
 
@@ -278,3 +305,133 @@ def test_normalised_training_and_plain_evaluation_fail(watched):
         ("held = TensorDataset(x[160:]", "held = TensorDataset(x[160:].clamp(0, 1)"),
     )
     assert alarms(watched(plain))["FIT504"] == "fail"
+
+
+def finding(done, code):
+    return next(one for one in done.findings if one.code == code)
+
+
+def line_of(text: str, part: str) -> int:
+    return next(number for number, line in enumerate(text.splitlines(), 1) if part in line)
+
+
+def test_divided_accumulation_is_ok(watched):
+    text = BUGS["FIT306"].replace("loss.backward()", "(loss / 2).backward()")
+    done = watched(text)
+    assert alarms(done) == {}
+    assert finding(done, "FIT306").outcome.value == "ok"
+
+
+def test_the_line_that_keeps_graphs_is_named(watched):
+    assert finding(watched(BUGS["FIT405"]), "FIT405").where.line == line_of(BUGS["FIT405"], "running += loss")
+
+
+def test_an_average_with_statistics_of_its_own_is_ok(watched):
+    text = BUGS["FIT805"].replace(
+        "                e.lerp_(p, 0.1)",
+        "                e.lerp_(p, 0.1)\n"
+        "            for e, b in zip(average.buffers(), model.buffers()):\n                e.copy_(b)",
+    )
+    assert text != BUGS["FIT805"]
+    done = watched(text)
+    assert alarms(done) == {}
+    assert finding(done, "FIT805").outcome.value == "ok"
+
+
+def test_a_loader_is_named_by_the_line_that_makes_it(watched):
+    assert finding(watched(BUGS["FIT605"]), "FIT605").where.line == line_of(BUGS["FIT605"], "return DataLoader")
+
+
+FOLDS = """
+model = net()
+for fold in range(2):
+    keep = torch.arange(240) % 2 != fold
+    train_loader = DataLoader(TensorDataset(x[keep], y[keep]), 16, shuffle=True)
+    valid_loader = DataLoader(TensorDataset(x[~keep], y[~keep]), 16)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    model.train()
+    for images, labels in train_loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        hits = sum((model(a).argmax(1) == b).sum().item() for a, b in valid_loader)
+"""
+
+
+def test_one_network_for_all_folds_fails_and_one_for_each_does_not(watched):
+    assert alarms(watched(SETUP + FOLDS)) == {"FIT501": "fail"}
+    each = FOLDS.replace("model = net()\n", "", 1).replace("    keep =", "    model = net()\n    keep =", 1)
+    assert alarms(watched(SETUP + each)) == {}
+
+
+def test_copies_made_before_the_split_fail(watched):
+    text = changed(
+        ("data = TensorDataset(x[:160]", "x[160:200] = x[:40]; y[160:200] = y[:40]\ndata = TensorDataset(x[:160]")
+    )
+    assert alarms(watched(text)) == {"FIT501": "fail"}
+
+
+def test_best_weights_by_the_test_split_warn_at_the_comparison(watched):
+    text = changed(
+        ("held", "test_set"),
+        ("valid_loader = loaders()", "test_loader = loaders()"),
+        ("in valid_loader", "in test_loader"),
+        (
+            '    print(f"{total',
+            (
+                "    test_accuracy = hits / len(test_loader)\n"
+                "    if epoch == 0 or test_accuracy > best:\n"
+                "        best = test_accuracy\n"
+                "        torch.save(model.state_dict(), '/dev/null')\n"
+                '    print(f"{total'
+            ),
+        ),
+    )
+    found = finding(watched(text), "FIT604")
+    assert found.outcome.value == "warn"
+
+
+PROCESSES = """
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.utils.data import DistributedSampler
+held = TensorDataset(x[160:239], y[160:239])
+def worker(rank, folder):
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    model = net()
+    wrapped = nn.parallel.DistributedDataParallel(model)
+    sampler = DistributedSampler(data)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        wrapped.train()
+        for images, labels in DataLoader(data, 16, sampler=sampler):
+            optimizer.zero_grad()
+            F.cross_entropy(wrapped(images), labels).backward()
+            optimizer.step()
+        wrapped.eval()
+        hits = 0
+        loader = DataLoader(held, 16, sampler=DistributedSampler(held, shuffle=False))
+        with torch.no_grad():
+            for images, labels in loader:
+                hits += (model(images).argmax(1) == labels).sum()
+        dist.all_reduce(hits)
+        if rank == 0:
+            print(f"{hits.item() / 80:.6f}", flush=True)
+    dist.destroy_process_group()
+mp.start_processes(worker, (FOLDER,), nprocs=2, start_method="fork")
+"""
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_processes_of_a_script_are_watched_and_compared(watched, tmp_path):
+    text = SETUP + PROCESSES.replace("FOLDER", repr(str(tmp_path)))
+    assert alarms(watched(text)) == {"FIT702": "fail"}
+    (tmp_path / "meet").unlink(missing_ok=True)
+    apart = text.replace("F.cross_entropy(wrapped(images)", "F.cross_entropy(model(images)").replace(
+        "{hits.item() / 80:.6f}", ""
+    )
+    assert alarms(watched(apart)) == {"FIT703": "fail"}

@@ -21,7 +21,7 @@ def user_frame(frame: FrameType | None = None) -> FrameType | None:
         code = frame.f_code
         own = _known.get(code)
         if own is None:
-            own = _known[code] = _is_users(code.co_filename)
+            own = _known[code] = is_users(code.co_filename)
         if own:
             return frame
         frame = frame.f_back
@@ -36,7 +36,18 @@ def call_site(subject: str | None = None) -> Where:
     return Where(file=frame.f_code.co_filename, line=frame.f_lineno, subject=subject)
 
 
-def _is_users(file: str) -> bool:
+def call_chain() -> tuple[tuple[int, Where], ...]:
+    """All places of the user's code that led to this call, innermost first, each with the id of its function's code."""
+    chain = []
+    frame = user_frame(sys._getframe(1))
+    while frame is not None:
+        chain.append((id(frame.f_code), Where(file=frame.f_code.co_filename, line=frame.f_lineno)))
+        frame = user_frame(frame.f_back) if frame.f_back is not None else None
+    return tuple(chain)
+
+
+def is_users(file: str) -> bool:
+    """Whether a source file is the user's own."""
     if file.startswith("<"):
         return False
     path = file.replace("\\", "/")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from truefit.doctor.children import Rank
 from truefit.doctor.finding import Where
 
 Kind = TypeVar("Kind")
@@ -54,6 +55,8 @@ class Loss:
     loader_pass: int | None
     model_training: bool | None
     owner: Where | None = None
+    # Of the first training calls with a mean over samples: the loss itself, on its device.
+    value: Any = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +71,8 @@ class Backward:
     bad_input: bool
     loader_pass: int | None
     forwards: tuple[int, ...]
+    # The graphs of so many of the last backwards before this one were still alive.
+    graphs_alive: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +94,11 @@ class Step:
     empty: bool
     changed: bool | None
     loader_pass: int | None
+    # Norm of the gradient after the last of several backwards, and at the step (None: not looked at).
+    norms: tuple[float, float] | None = None
+    code: int = 0
+    # A number that is the same in all processes whose weights are (None: not looked at, or one process).
+    digest: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,6 +189,15 @@ class Saved:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """A model's weights were taken by state_dict(), or copied by copy.deepcopy."""
+
+    at: int
+    where: Where
+    model: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Read:
     """torch.load: which states of optimisers, schedulers and scalers stood in the file, and whether an epoch did."""
 
@@ -195,6 +214,7 @@ class Printed:
 
     at: int
     text: str
+    where: Where = field(default_factory=Where)
 
 
 @dataclass(kw_only=True)
@@ -243,6 +263,10 @@ class ModelSeen:
     moving_norms: dict[int, Any] = field(default_factory=dict)
     trained_forwards: int = 0
     last_called: Any = None
+    # Where it was called first, innermost first; its BatchNorm statistics and one of its weights at that time.
+    chain: tuple[tuple[int, Where], ...] = ()
+    norms_at_first: list[tuple[Any, Any, Any]] = field(default_factory=list)
+    weight_at_first: tuple[str, Any] | None = None
 
 
 @dataclass(kw_only=True)
@@ -260,7 +284,7 @@ class OptimizerSeen:
 
 @dataclass(kw_only=True)
 class LoaderSeen:
-    """A DataLoader that was iterated. `name`: what the script calls it, where that was found."""
+    """A DataLoader that was iterated. `where`: it was made there. `name`: what the script calls it, where found."""
 
     key: int
     loader: Any
@@ -292,9 +316,15 @@ class Log:
     # Parameters (by id) that were seen with a gradient that was not zero, with one of them kept alive.
     with_gradient: dict[int, Any] = field(default_factory=dict)
     cut: bool = False
+    # Where functions of torch.nn.init last wrote a tensor, by the tensor's address.
+    initialised_at: dict[int, Where] = field(default_factory=dict)
     # Optimisers that were made, whether they stepped or not.
     optimizers_made: int = 0
     declared: dict[str, str] = field(default_factory=dict)
+    # This process's rank and the number of processes, where torch.distributed trains; what others have handed back.
+    rank: tuple[int, int] | None = None
+    replicated: bool = False
+    ranks: list[Rank] = field(default_factory=list)
 
     def all(self, kind: type[Kind]) -> Iterator[Kind]:
         """The records of one kind, in order."""

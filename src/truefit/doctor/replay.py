@@ -138,8 +138,10 @@ def call(
     """Outputs for these inputs with the generators seeded: call it within `untouched`."""
     seen.module.train(training)
     rng.seed_all(seed)
+    # Not through the wrapper of data parallel training: it would wait for the other processes.
+    wrapped = isinstance(seen.module, nn.parallel.DistributedDataParallel)
     with torch.set_grad_enabled(grad):
-        return outputs_of(seen.module(*inputs))
+        return outputs_of((seen.module.module if wrapped else seen.module)(*inputs))
 
 
 def example(seen: ModelSeen, least: int = 2) -> tuple[Tensor, ...] | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from truefit.doctor.children import hand_backs, merged
 from truefit.doctor.declarations import declarations_in, parse_declarations
 from truefit.doctor.finding import Finding
 from truefit.doctor.log import Log
@@ -65,7 +66,9 @@ def run_script(
         if not full:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="truefit-doctor-")))
         stack.enter_context(_as_main(program, arguments))
-        watch = Watch(log, limits=None if full else Limits(steps=steps, seconds=seconds), scratch=scratch)
+        children = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="truefit-doctor-")))
+        limits = None if full else Limits(steps=steps, seconds=seconds)
+        watch = Watch(log, limits=limits, scratch=scratch, children=children)
         code = 0
         with watch:
             try:
@@ -79,6 +82,8 @@ def run_script(
             except BaseException as error:
                 _print_traceback(error)
                 code = 1
+        log.ranks = hand_backs(children)
+        log.cut = log.cut or any(one.cut for one in log.ranks)
         if log.cut:
             notes.append(
                 f"cut short: passes end after {steps} batches, the script after 3 passes that train; "
@@ -86,7 +91,7 @@ def run_script(
             )
         if watch.redirected:
             notes.append(f"saved files are not kept: {watch.redirected[0]}, in all {len(watch.redirected)} times")
-        findings = run_checks(log)
+        findings = merged(run_checks(log), log.ranks)
     return Watched(
         findings=findings,
         script_exit=code,

@@ -33,7 +33,7 @@ def check(log: Log) -> Finding:
                 return RULE.fail(
                     f"All {len(weight)} units of {name} have the same weights, also after {log.steps} steps: they "
                     "get the same gradient, and work as one.",
-                    where=seen.where,
+                    where=log.initialised_at.get(weight.data_ptr(), seen.where),
                     numbers={"units": len(weight), "largest difference at most": ROUNDING, "steps": log.steps},
                     fix=f"leave PyTorch's own initialisation, or nn.init.kaiming_uniform_(model.{name}.weight)",
                 )

@@ -2,6 +2,7 @@
 
 import numpy as np
 from torch.utils.data import IterableDataset, SequentialSampler
+from torch.utils.data.distributed import DistributedSampler
 
 from truefit.doctor.datasets import all_labels, sampler_of
 from truefit.doctor.finding import Finding, Severity
@@ -20,6 +21,8 @@ SORTED = -10.0
 
 def check(log: Log) -> Finding:
     loaders = [seen for seen in log.training_loaders() if not isinstance(seen.loader.dataset, IterableDataset)]
+    # FIT701 speaks of these.
+    loaders = [seen for seen in loaders if not isinstance(seen.loader.sampler, DistributedSampler)]
     if not loaders:
         return RULE.not_applicable("no DataLoader over an indexed data set was trained on")
     undecided = False

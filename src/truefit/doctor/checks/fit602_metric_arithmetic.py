@@ -1,4 +1,4 @@
-"""A printed figure is the mean of batch means, although the last batch is smaller."""
+"""A printed figure is the mean of batch means, or divided by full batches, although the last batch is smaller."""
 
 import re
 
@@ -31,18 +31,18 @@ def check(log: Log) -> Finding:
     wrong = []
     decided = 0
     for one in uneven:
-        text = "\n".join(p.text for p in printed if one.end < p.at < _next(log, one))
-        for figure, means, exact in _figures(one):
-            verdict = _verdict(text, means, exact)
+        texts = [p for p in printed if one.end < p.at < _next(log, one)]
+        for figure, how, means, exact in _figures(one):
+            verdict = _verdict("\n".join(p.text for p in texts), means, exact)
             decided += verdict is not None
             if verdict:
-                wrong.append((one, figure, means, exact))
+                place = next((p.where for p in texts if _verdict(p.text, means, exact)), one.where)
+                wrong.append((one, place, figure, how, means, exact))
     if len(wrong) >= LEAST:
-        one, figure, means, exact = wrong[0]
+        one, place, figure, how, means, exact = wrong[0]
         return RULE.fail(
-            f"The printed {figure} is the mean of the batches' means, and the last batch is smaller: its samples "
-            "count for more.",
-            where=one.where,
+            f"The printed {figure} is {how}.",
+            where=place,
             numbers={
                 "printed": round(means, 6),
                 "over all samples": round(exact, 6),
@@ -61,17 +61,24 @@ def _next(log: Log, one: Pass) -> int:
     return min(following, default=10**12)
 
 
-def _figures(one: Pass) -> list[tuple[str, float, float]]:
+def _figures(one: Pass) -> list[tuple[str, str, float, float]]:
+    """Figure, how it goes wrong, its value then, and its value over all samples."""
     found = []
     total = sum(one.sizes)
+    full = one.batches * one.sizes[0]
+    mean_of_means = "the mean of the batches' means, and the last batch is smaller: its samples count for more"
+    full_batches = f"a sum divided by {full}, as if each batch were full: {total} samples were measured"
     if set(one.losses) == set(range(one.batches)):
         values = [float(one.losses[n][0]) for n in range(one.batches)]
         exact = sum(v * s for v, s in zip(values, one.sizes, strict=True)) / total
-        found.append(("loss", sum(values) / len(values), exact))
+        found.append(("loss", mean_of_means, sum(values) / len(values), exact))
+        found.append(("loss", full_batches, exact * total / full, exact))
     if set(one.hits) == set(range(one.batches)):
-        hits = [int(one.hits[n]) for n in range(one.batches)]
+        hits = [int(one.hits[n].sum()) for n in range(one.batches)]
         means = sum(h / s for h, s in zip(hits, one.sizes, strict=True)) / len(hits)
-        found += [("accuracy", means, sum(hits) / total), ("accuracy in %", 100 * means, 100 * sum(hits) / total)]
+        for how, value in ((mean_of_means, means), (full_batches, sum(hits) / full)):
+            found.append(("accuracy", how, value, sum(hits) / total))
+            found.append(("accuracy in %", how, 100 * value, 100 * sum(hits) / total))
     return found
 
 
@@ -79,12 +86,13 @@ def _verdict(text: str, means: float, exact: float) -> bool | None:
     """True where a printed number is the mean of means and not the exact one, False the other way; else None."""
     verdicts = set()
     for number in _NUMBER.findall(text):
-        unit = 10.0 ** -len(number.partition(".")[2])
-        if abs(means - exact) < 3 * unit:
+        # Half a unit of the last decimal, or float32's own rounding where more decimals are printed.
+        off = max(0.51 * 10.0 ** -len(number.partition(".")[2]), 2e-6 * abs(exact))
+        if abs(means - exact) < 6 * off:
             continue
         value = float(number)
-        if abs(value - means) <= 0.51 * unit:
+        if abs(value - means) <= off:
             verdicts.add(True)
-        elif abs(value - exact) <= 0.51 * unit:
+        elif abs(value - exact) <= off:
             verdicts.add(False)
     return None if not verdicts else False not in verdicts

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import weakref
+from collections import deque
 from typing import Any
 
 import torch
@@ -15,6 +17,14 @@ from truefit.doctor.watch.watch import Watch
 
 # Backward passes after which every parameter is asked for a gradient.
 ASKED = 10
+# Graphs of the last backwards that are followed: a node's metadata lives as long as the node.
+GRAPHS = 16
+
+
+class _Alive:
+    """Dies with the graph that holds it."""
+
+    __slots__ = ("__weakref__",)
 
 
 def install(watch: Watch) -> None:
@@ -28,6 +38,7 @@ def install(watch: Watch) -> None:
 
 def _backward(watch: Watch, original: Any) -> Any:
     count = 0
+    graphs: deque[weakref.ref[_Alive]] = deque(maxlen=GRAPHS)
 
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal count
@@ -39,8 +50,16 @@ def _backward(watch: Watch, original: Any) -> Any:
         scaled = watch.scaling
         finite = value is None or math.isfinite(value) or scaled
         forwards = tuple(watch.pending)
+        alive = sum(one() is not None for one in graphs)
         result = original(tensors, *args, **kwargs)
         count += 1
+        if loss is not None and loss.grad_fn is not None:
+            sentinel = _Alive()
+            # A property, which the stubs take for a method.
+            metadata: Any = loss.grad_fn.metadata
+            metadata["truefit doctor"] = sentinel
+            graphs.append(weakref.ref(sentinel))
+            del sentinel
         event = Backward(
             at=watch.now(),
             where=call_site(),
@@ -49,6 +68,7 @@ def _backward(watch: Watch, original: Any) -> Any:
             bad_input=False if finite else _bad_batch(watch),
             loader_pass=watch.current.number if watch.current is not None else None,
             forwards=tuple(one.at for one in forwards if one.grad),
+            graphs_alive=alive,
         )
         watch.add(event)
         watch.pending.clear()

@@ -33,15 +33,19 @@ def install(watch: Watch) -> None:
 def _wrapped(watch: Watch, name: str, original: Any) -> Any:
     def initialise(*args: Any, **kwargs: Any) -> Any:
         tensor = kwargs.get("tensor", args[0] if args else None)
-        if watch.listening() and watch.log.optimizers and isinstance(tensor, Tensor):
+        if watch.listening() and isinstance(tensor, Tensor):
             storage = tensor.data_ptr()
+            where = call_site()
+            watch.log.initialised_at[storage] = where
+            if not watch.log.optimizers:
+                return original(*args, **kwargs)
             trained = any(
                 p.data_ptr() == storage
                 for seen in watch.log.optimizers.values()
                 for group in seen.optimizer.param_groups
                 for p in group["params"]
             )
-            watch.add(Initialised(at=watch.now(), where=call_site(), name=name, storage=storage, trained=trained))
+            watch.add(Initialised(at=watch.now(), where=where, name=name, storage=storage, trained=trained))
         return original(*args, **kwargs)
 
     return initialise

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from truefit.doctor.callsite import call_site, user_frame
+from truefit.doctor.finding import Where
 from truefit.doctor.log import LoaderSeen, Pass
 from truefit.doctor.watch import windows
 from truefit.doctor.watch.watch import Ended, Watch
@@ -25,6 +26,15 @@ FIRST = 16
 def install(watch: Watch) -> None:
     """Wrap DataLoader.__iter__ and what its iterators give."""
     running: weakref.WeakKeyDictionary[Any, Pass] = weakref.WeakKeyDictionary()
+    made: weakref.WeakKeyDictionary[Any, Where] = weakref.WeakKeyDictionary()
+
+    def make_init(original: Any) -> Any:
+        def init(loader: Any, *args: Any, **kwargs: Any) -> None:
+            original(loader, *args, **kwargs)
+            if watch.listening():
+                made[loader] = call_site()
+
+        return init
 
     def make_iter(original: Any) -> Any:
         def iterate(loader: DataLoader[Any]) -> Any:
@@ -32,7 +42,7 @@ def install(watch: Watch) -> None:
                 return original(loader)
             _begin_or_end(watch, loader)
             iterator = original(loader)
-            running[iterator] = _new_pass(watch, loader)
+            running[iterator] = _new_pass(watch, loader, made.get(loader))
             return iterator
 
         return iterate
@@ -74,6 +84,7 @@ def install(watch: Watch) -> None:
 
         return next_index
 
+    watch.patch(DataLoader, "__init__", make_init)
     watch.patch(DataLoader, "__iter__", make_iter)
     watch.patch(_BaseDataLoaderIter, "__next__", make_next)
     watch.patch(_BaseDataLoaderIter, "_next_index", make_index)
@@ -93,11 +104,12 @@ def _begin_or_end(watch: Watch, loader: Any) -> None:
         raise Ended
 
 
-def _new_pass(watch: Watch, loader: Any) -> Pass:
+def _new_pass(watch: Watch, loader: Any, made_at: Where | None) -> Pass:
     where = call_site()
     seen = watch.log.loaders.get(id(loader))
     if seen is None:
-        seen = LoaderSeen(key=id(loader), loader=loader, where=where, name=_name(loader))
+        place = made_at if made_at is not None and made_at.file else where
+        seen = LoaderSeen(key=id(loader), loader=loader, where=place, name=_name(loader))
         watch.log.loaders[id(loader)] = seen
     for one in watch.log.passes:
         if one.loader == id(loader) and not one.ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,8 @@ NAMES = (
 _PASSING = ("View", "ReshapeAlias", "UnsafeView", "Squeeze", "Unsqueeze", "Alias", "ToCopy", "Clone", "T0", "TBack")
 # Values are looked at in this many calls of each mode, then in every 50th.
 LOOKED_AT = 20
+# Training calls whose loss is kept.
+VALUES = 1000
 
 
 def install(watch: Watch) -> None:
@@ -52,6 +55,8 @@ def _wrapped(watch: Watch, name: str, original: Any) -> Any:
             value = original(input, target, *args, **kwargs)
         finally:
             watch.on = True
+        if grad and calls[grad] <= VALUES and kwargs.get("reduction", "mean") == "mean":
+            event = replace(event, value=value.detach())
         watch.add(event)
         current = watch.current
         if current is not None and not grad and isinstance(value, Tensor) and value.ndim == 0:

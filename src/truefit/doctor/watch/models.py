@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.loss import _Loss
 
-from truefit.doctor.callsite import call_site
+from truefit.doctor.callsite import call_chain, call_site
 from truefit.doctor.log import Forward, ModelSeen
 from truefit.doctor.replay import outputs_of
 from truefit.doctor.watch.watch import Watch
@@ -117,7 +117,16 @@ def install(watch: Watch) -> None:
 def _seen(watch: Watch, module: nn.Module) -> ModelSeen | None:
     seen = watch.log.models.get(id(module))
     if seen is None and len(watch.log.models) < MOST_MODELS:
-        seen = ModelSeen(key=id(module), module=module, where=call_site(type(module).__name__))
+        seen = ModelSeen(key=id(module), module=module, where=call_site(type(module).__name__), chain=call_chain())
+        seen.norms_at_first = [
+            (one, one.running_mean.detach().clone(), one.running_var.detach().clone())
+            for one in module.modules()
+            if isinstance(one, _BatchNorm) and one.running_mean is not None and one.running_var is not None
+        ]
+        weights = [(name, p) for name, p in module.named_parameters() if p.ndim >= 2 and p.is_floating_point()]
+        if seen.norms_at_first and weights:
+            name, weight = min(weights, key=lambda pair: pair[1].numel())
+            seen.weight_at_first = (name, weight.detach().clone())
         watch.log.models[id(module)] = seen
     return seen
 
@@ -190,5 +199,4 @@ def _count_hits(watch: Watch, outputs: Any) -> None:
     if len(labels) == len(outputs) and outputs.shape[1] > 1:
         batch = current.batches - 1
         if batch not in current.hits:
-            hits = outputs.detach().argmax(dim=1) == labels.to(outputs.device)
-            current.hits[batch] = hits.sum()
+            current.hits[batch] = outputs.detach().argmax(dim=1) == labels.to(outputs.device)

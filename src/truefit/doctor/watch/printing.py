@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from truefit.doctor.callsite import call_site
 from truefit.doctor.log import Printed
 from truefit.doctor.watch.watch import Watch
 
@@ -22,7 +23,7 @@ def install(watch: Watch) -> None:
             nonlocal count
             if watch.listening() and count < MOST and "." in text:
                 count += 1
-                watch.add(Printed(at=watch.now(), text=text[:2000]))
+                watch.add(Printed(at=watch.now(), text=text[:2000], where=call_site()))
             return write(text)
 
         # A stream that takes no attribute is left alone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -10,19 +11,22 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from truefit.doctor.callsite import call_site
+from truefit.doctor.callsite import call_site, user_frame
 from truefit.doctor.log import OptimizerSeen, Scheduled, SchedulerSeen, Step
 from truefit.doctor.watch import windows
 from truefit.doctor.watch.watch import Watch
 
 # Steps whose effect on the weights is measured, and how many tensors of each.
 MEASURED, TENSORS = 20, 4
+# Tensors whose norms are compared between processes.
+DIGESTED = 16
 
 
 def install(watch: Watch) -> None:
     """Global hooks of torch.optim, and a wrapper around the making of optimisers and schedulers."""
     before: dict[int, list[tuple[Tensor, Tensor]]] = {}
     frozen: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    norms: dict[int, tuple[float, float] | None] = {}
 
     def make(original: Any) -> Any:
         def init(optimizer: Any, *args: Any, **kwargs: Any) -> None:
@@ -44,6 +48,8 @@ def install(watch: Watch) -> None:
             live = [p for p in parameters if p.grad is not None and p.requires_grad and not p.grad.is_sparse]
             chosen = [p for p in sorted(live, key=Tensor.numel)[:64] if bool(p.grad.any())][:TENSORS]
             before[id(optimizer)] = [(p, p.detach().clone()) for p in chosen]
+        summed = windows.window_of(watch, optimizer).summed
+        norms[id(optimizer)] = (summed, windows.norm(parameters) or 0.0) if summed is not None else None
         still = [p for p in parameters if not p.requires_grad and p.grad is not None]
         frozen[id(optimizer)] = [(p, p.detach().clone()) for p in still]
         for p in parameters:
@@ -78,6 +84,9 @@ def install(watch: Watch) -> None:
                 empty=empty,
                 changed=changed,
                 loader_pass=current.number if current is not None else None,
+                norms=norms.pop(id(optimizer), None),
+                code=_code(),
+                digest=_digest(watch, parameters, seen.steps),
             )
         )
         seen.steps += 1
@@ -89,9 +98,33 @@ def install(watch: Watch) -> None:
             watch.first_step = time.perf_counter()
         watch.check_time()
 
+    def make_replicas(original: Any) -> Any:
+        def init(wrapper: Any, *args: Any, **kwargs: Any) -> None:
+            original(wrapper, *args, **kwargs)
+            watch.log.replicated = watch.log.replicated or watch.listening()
+
+        return init
+
+    watch.patch(torch.nn.parallel.DistributedDataParallel, "__init__", make_replicas)
     watch.on_exit(register_optimizer_step_pre_hook(pre).remove)
     watch.on_exit(register_optimizer_step_post_hook(post).remove)
     _install_schedulers(watch)
+
+
+def _digest(watch: Watch, parameters: list[Tensor], step: int) -> tuple[float, ...] | None:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return None
+    watch.log.rank = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    plain = [p.detach() for p in parameters if type(p) in (Tensor, torch.nn.Parameter)]
+    if watch.log.rank[1] < 2 or len(plain) < len(parameters) or (step >= MEASURED and step % 10):
+        return None
+    return tuple(float(one) for one in torch._foreach_norm(plain)[:DIGESTED])
+
+
+def _code() -> int:
+    """The function of the user's that takes the step, by its code."""
+    frame = user_frame(sys._getframe(1))
+    return id(frame.f_code) if frame is not None else 0
 
 
 def _seen(watch: Watch, optimizer: Any) -> OptimizerSeen:

@@ -32,12 +32,20 @@ class Watch:
     """`with Watch() as log:` records what happens inside. limits: None leaves the computation untouched.
 
     scratch: folder that files written by torch.save and safetensors go to instead, where limits cut the training, if
-    others stand in their places; where none does, they are written there, and removed in the end.
+    others stand in their places; where none does, they are written there, and removed in the end. children: folder in
+    which processes that the script starts leave what they have found.
     """
 
-    def __init__(self, log: Log | None = None, *, limits: Limits | None = None, scratch: Path | None = None) -> None:
+    def __init__(
+        self,
+        log: Log | None = None,
+        *,
+        limits: Limits | None = None,
+        scratch: Path | None = None,
+        children: Path | None = None,
+    ) -> None:
         self.log = log if log is not None else Log()
-        self.limits, self.scratch = limits, scratch
+        self.limits, self.scratch, self.children = limits, scratch, children
         self.on = False
         self.thread = threading.get_ident()
         self.redirected: list[str] = []
@@ -66,12 +74,14 @@ class Watch:
             models,
             own,
             printing,
+            processes,
             steps,
             weights,
         )
 
         self.on = True
-        for subject in (models, losses, gradients, steps, amp, loaders, own, initialisation, weights, printing):
+        subjects = (models, losses, gradients, steps, amp, loaders, own, initialisation, weights, printing, processes)
+        for subject in subjects:
             subject.install(self)
         # A worker process of a DataLoader is not watched.
         os.register_at_fork(after_in_child=self.turn_off)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import weakref
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from truefit.doctor.callsite import call_site
-from truefit.doctor.log import Loaded, Read, Saved
+from truefit.doctor.log import Kept, Loaded, Read, Saved
 from truefit.doctor.watch.watch import Watch
 
 EPOCH_KEYS = {"epoch", "epochs", "start_epoch", "last_epoch", "global_step", "step", "iteration"}
@@ -66,6 +67,7 @@ def _models(watch: Watch, taken: Taken, read: list[tuple[int, Any]]) -> None:
             finally:
                 watch.on = True
             taken.add(state, watch.log.steps)
+            watch.add(Kept(at=watch.now(), where=call_site(), model=id(module)))
             return state
 
         return state_dict
@@ -104,6 +106,15 @@ def _models(watch: Watch, taken: Taken, read: list[tuple[int, Any]]) -> None:
 
         return load_state_dict
 
+    def make_copy(original: Any) -> Any:
+        def deepcopy(x: Any, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(x, nn.Module) and watch.listening() and watch.log.steps and watch.inside is None:
+                watch.add(Kept(at=watch.now(), where=call_site(), model=id(x)))
+            return original(x, *args, **kwargs)
+
+        return deepcopy
+
+    watch.patch(copy, "deepcopy", make_copy)
     watch.patch(nn.Module, "state_dict", make_state)
     watch.patch(nn.Module, "load_state_dict", make_load)
 
@@ -207,7 +218,7 @@ def _redirect(watch: Watch, target: Any) -> Any:
 
 def _moves(watch: Watch) -> None:
     """Files that the script saved, and then renames or copies, as many do to keep the best or to write whole files."""
-    copy = shutil.copyfile
+    copyfile_before = shutil.copyfile
 
     def make_move(original: Any) -> Any:
         def move(src: Any, dst: Any, **kwargs: Any) -> None:
@@ -219,7 +230,7 @@ def _moves(watch: Watch) -> None:
             if place is dst:
                 shutil.move(source, dst) if source != Path(src).absolute() else original(src, dst)
             else:
-                copy(source, place)
+                copyfile_before(source, place)
                 source.unlink()
             watch.made.discard(source)
 

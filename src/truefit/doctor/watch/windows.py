@@ -29,6 +29,7 @@ class Window:
         self.clean: bool | None = None
         self.stale = 0.0
         self.scaled = False
+        self.summed: float | None = None
 
     def parameters(self) -> list[Tensor]:
         optimizer = self.optimizer()
@@ -76,6 +77,8 @@ def after_backward(watch: Watch) -> None:
     for window in of(watch):
         window.backwards += 1
         window.kept += 1
+        if window.backwards > 1 and window.looks:
+            window.summed = norm(window.parameters())
 
 
 def before_clear(watch: Watch, owner: Any) -> None:
