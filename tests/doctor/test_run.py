@@ -38,9 +38,9 @@ def test_tutorial_script_gets_its_findings_with_their_lines(tmp_path):
     wanted = {
         "FIT101": "loss = loss_function(",
         "FIT301": "loss = loss_function(",
-        "FIT308": "in training_loader",
+        "FIT308": "training_loader = DataLoader(",
         "FIT309": "xavier_uniform_",
-        "FIT604": "in validation_loader",
+        "FIT604": "validation_loader = DataLoader(",
     }
     for code, text in wanted.items():
         where = found[code]["where"]
