@@ -22,7 +22,7 @@ SORTED = -10.0
 def check(log: Log) -> Finding:
     loaders = [seen for seen in log.training_loaders() if not isinstance(seen.loader.dataset, IterableDataset)]
     # FIT701 speaks of these.
-    loaders = [seen for seen in loaders if not isinstance(seen.loader.sampler, DistributedSampler)]
+    loaders = [seen for seen in loaders if not isinstance(sampler_of(seen.loader), DistributedSampler)]
     if not loaders:
         return RULE.not_applicable("no DataLoader over an indexed data set was trained on")
     undecided = False

@@ -104,7 +104,7 @@ def _begin_or_end(watch: Watch, loader: Any) -> None:
         raise Ended
 
 
-def _new_pass(watch: Watch, loader: Any, made_at: Where | None) -> Pass:
+def _new_pass(watch: Watch, loader: Any, made_at: Where | None = None) -> Pass:
     where = call_site()
     seen = watch.log.loaders.get(id(loader))
     if seen is None:
