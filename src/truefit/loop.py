@@ -6,13 +6,15 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from truefit import rng
-from truefit.data.batches import Batches
+from truefit import dist, rng
+from truefit.data.batches import Batch, Batches
 from truefit.errors import InputError, NonFiniteError, shorten
 from truefit.events import Observer, PassFinished, PassSoFar, PassStarted, Progress, StepFinished, nobody
 from truefit.optim.step import Average, GradientStep, Scheduler
@@ -79,19 +81,19 @@ def train_epoch(
                 with precision.autocast():
                     outputs = network(part.images)
                     task.check(outputs, part)
-                    weighted = task.loss(outputs, part.targets) * (len(part) / len(batch))
+                    weighted = task.loss(outputs, part.targets) * (len(part) / batch.samples)
                 gradient.backward(weighted)
                 loss = _plus(loss, weighted.detach())
                 with torch.no_grad():
                     correct = _plus(correct, task.count(outputs, part.targets))
-            assert loss is not None
+            loss, correct = gradient.of_all(batch, loss, correct)
             taken = gradient.take(step, loss)
             if taken and scheduler is not None:
                 scheduler.step()
             if taken and average is not None:
                 average.step()
-            meter.add(len(batch), loss, correct)
-            observe(StepFinished(epoch=epoch, step=step, samples=len(batch), loss=loss, so_far=meter.so_far))
+            meter.add(batch, loss, correct)
+            observe(StepFinished(epoch=epoch, step=step, samples=batch.samples, loss=loss, so_far=meter.so_far))
     return meter.result()
 
 
@@ -125,13 +127,11 @@ def evaluate(
                 outputs = network(batch.images)
                 task.check(outputs, batch)
                 loss = task.loss(outputs, batch.targets)
-            meter.add(len(batch), loss, task.count(outputs, batch.targets))
+            meter.add(batch, loss, task.count(outputs, batch.targets))
             if keep_outputs:
                 kept.append(outputs.float())
                 targets.append(batch.targets)
-    if not keep_outputs:
-        return meter.result()
-    return meter.result(torch.cat(kept).cpu(), torch.cat(targets).cpu())
+    return meter.result_of_all(kept, targets)
 
 
 @contextmanager
@@ -170,6 +170,7 @@ class _Meter:
         self.begun, self._before = len(self.sizes), done.correct or 0
         if gradient is not None:
             gradient.missed.fill_(done.missed)
+        self._rows: list[Tensor | None] = []
         self._losses: list[Tensor] = []
         self._correct: Tensor | None = None
         self._sum = sum(loss * size for loss, size in zip(self.losses, self.sizes, strict=True))
@@ -177,19 +178,47 @@ class _Meter:
         self._read = time.perf_counter()
         observe(PassStarted(split=split, epoch=epoch, steps=batches.steps, samples=batches.samples))
 
-    def add(self, samples: int, loss: Tensor, correct: Tensor | None) -> None:
-        self.sizes.append(samples)
+    def add(self, batch: Batch, loss: Tensor, correct: Tensor | None) -> None:
+        self.sizes.append(batch.samples)
+        self._rows.append(batch.rows)
         self._losses.append(loss)
         self._correct = _plus(self._correct, correct)
         if time.perf_counter() - self._read >= READ_BACK_SECONDS:
             self._read_back()
 
-    def result(self, outputs: Tensor | None = None, targets: Tensor | None = None) -> PassResult:
+    def result(self) -> PassResult:
         if not self.sizes:
             raise InputError(f"the {self.split} data set is empty", found="no samples", wanted="at least 1 sample")
         self._read_back()
         self.observe(PassFinished(split=self.split, epoch=self.epoch))
-        return PassResult(losses=self.losses, sizes=self.sizes, correct=self.correct, outputs=outputs, targets=targets)
+        return PassResult(losses=self.losses, sizes=self.sizes, correct=self.correct)
+
+    def result_of_all(self, outputs: list[Tensor], targets: list[Tensor]) -> PassResult:
+        """The result of a pass whose batches were dealt to the processes: what each of them found, in order."""
+        if dist.world() > 1:
+            outputs, targets = self._put_together(outputs, targets)
+        result = self.result()
+        if not outputs:
+            return result
+        return replace(result, outputs=torch.cat(outputs).cpu(), targets=torch.cat(targets).cpu())
+
+    def _put_together(self, outputs: list[Tensor], targets: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Take what all processes found for one's own; each sample must be there once."""
+        self._settle()
+        kept = [batch.cpu() for batch in outputs], [batch.cpu() for batch in targets]
+        mine = list(zip_longest(self._rows, self.sizes, self.losses, *kept))
+        found: list[Any] = dist.gathered((mine, self.correct))
+        batches = sorted((batch for part, _ in found for batch in part), key=lambda batch: int(batch[0][0]))
+        if not batches:
+            return [], []
+        rows, sizes, losses, outputs, targets = (list(column) for column in zip(*batches, strict=True))
+        if not torch.equal(torch.cat(rows), torch.arange(sum(sizes))):
+            raise AssertionError(f"the samples of {self.split} did not all go by once")
+        self.sizes, self.losses, self._samples = sizes, losses, sum(sizes)
+        self._sum = math.fsum(loss * size for loss, size in zip(losses, sizes, strict=True))
+        hits = [correct for _, correct in found if correct is not None]
+        self.correct, self._correct = sum(hits) if hits else None, None
+        return (outputs, targets) if outputs[0] is not None else ([], [])
 
     def so_far(self) -> PassSoFar:
         """What is done of this pass, up to now."""

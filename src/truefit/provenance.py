@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from truefit import dist
+
 
 def provenance(device: torch.device) -> dict[str, Any]:
     """What a run was made with; the same for two equal runs on one machine."""
@@ -40,4 +42,10 @@ def _hardware(device: torch.device) -> dict[str, Any]:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return {"cpu": name, "threads": torch.get_num_threads(), "gpu": gpu, "system": platform.system()}
+    return {
+        "cpu": name,
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "system": platform.system(),
+        "processes": dist.world(),
+    }

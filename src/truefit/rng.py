@@ -36,6 +36,15 @@ def seed_all(number: int) -> None:
     torch.manual_seed(number)
 
 
+def seed_apart(number: int, rank: int) -> None:
+    """Seed the global generators of a process that works together with others: each by its own number from 0.
+
+    The first one is left as it is, so that it draws what a single process would.
+    """
+    if rank:
+        seed_all(key(number, "process", rank))
+
+
 @contextmanager
 def preserved(device: torch.device | None = None) -> Iterator[None]:
     """Give the global generators of Python, NumPy and torch (CPU and `device`) back as they were."""

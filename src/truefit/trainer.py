@@ -6,13 +6,14 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from torch import nn
 from torch.utils.data import Dataset
 
-from truefit import rng
+from truefit import dist, rng
 from truefit.checkpoint.interval import Interval
 from truefit.config import require, seconds_of
 from truefit.data.imageset import Data, ImageSet
@@ -39,6 +40,21 @@ from truefit.runs.run import Run
 from truefit.runs.seeds import SeedRuns
 
 AnySet = Dataset[Any]
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _together(method: Callable[Concatenate[Trainer, P], T]) -> Callable[Concatenate[Trainer, P], T]:
+    """A method whose work is shared with the processes that were started together with this one."""
+
+    @wraps(method)
+    def shared(self: Trainer, *arguments: P.args, **options: P.kwargs) -> T:
+        with dist.joined(self.device):
+            return method(self, *arguments, **options)
+
+    return shared
 
 
 class Trainer:
@@ -104,6 +120,7 @@ class Trainer:
         self.observers = list(observers)
         self.predictor: Predictor | None = None
 
+    @_together
     def fit(
         self,
         training_set: AnySet | Data | str | Path,
@@ -140,6 +157,9 @@ class Trainer:
         sample by sample as it is used, so its faults show then); NonFiniteError where training diverges;
         StorageError where `out` can't be written any more; DeviceMemoryError. What complete epochs gave is then
         kept in `out`, and the last checkpoint.
+
+        In processes that torchrun started, each calls this with the same arguments, and they share the work: see
+        docs/distributed.md. All of them get the run; the first one writes it, and tells the observers.
         """
         begun = time.perf_counter() if begun is None else begun
         interval = Interval.parse(checkpoint_every)
@@ -160,14 +180,17 @@ class Trainer:
             if report:
                 _write_report(run, fit)
 
-        def finished(folder: RunFolder) -> Run:
-            run = self._finished(folder)
-            if report and not (folder.path / "report.html").is_file():
-                _write_report(run, fit)
+        def finished(place: Path) -> Run:
+            run = self._finished(place)
+            if report and dist.is_first() and not (place / "report.html").is_file():
+                with dist.alone():
+                    _write_report(run, fit)
             return run
 
-        use = FolderUse(overwrite=overwrite, resume=resume, interval=interval, requeue=requeue, after=after)
-        return fit_into(out, fit, use, notify=self.notify, finished=finished)
+        use = FolderUse(
+            overwrite=overwrite, resume=resume, interval=interval, requeue=requeue, after=after, finished=finished
+        )
+        return fit_into(out, fit, use, notify=self.notify)
 
     def fit_seeds(
         self,
@@ -276,7 +299,7 @@ class Trainer:
         if isinstance(training_set, Data):
             data = training_set
             training_set, validation_set, test_set = data.train, data.validation, data.test
-        recipe, max_time = recorded_length(before, self.recipe, self.max_time)
+        recipe, max_time = dist.from_first(lambda: recorded_length(before, self.recipe, self.max_time))
         plan = FitPlan(
             model=self.model,
             recipe=recipe,
@@ -285,7 +308,7 @@ class Trainer:
             workers=self.workers,
             measure_training=self.measure_training,
             notify=self.notify,
-            settings=settings_of(before, self.device, self.workers),
+            settings=dist.from_first(lambda: settings_of(before, self.device, self.workers)),
             begun_with=None if self.weights_from is None else weights_of(self.weights_from),
             select_on=select_on,
             calibrate=self.calibrate,
@@ -296,11 +319,11 @@ class Trainer:
         )
         return Fit(plan, training_set, validation_set, test_set, data)
 
-    def _finished(self, folder: RunFolder) -> Run:
-        run = load(folder.path, network=self.model if isinstance(self.model, nn.Module) else None, device=self.device)
+    def _finished(self, place: Path) -> Run:
+        run = load(place, network=self.model if isinstance(self.model, nn.Module) else None, device=self.device)
         assert isinstance(run.predictor, Predictor)
         self.predictor = run.predictor
-        self.notify(Note(text=f"the run in {folder.path} is finished: nothing to do"))
+        self.notify(Note(text=f"the run in {place} is finished: nothing to do"))
         return run
 
     def evaluate(self, dataset: AnySet, *, split: str | None = None) -> Evaluation:
@@ -312,7 +335,12 @@ class Trainer:
         return evaluate(self.predictor, dataset, split=split, observe=self.notify)
 
     def notify(self, event: Event) -> None:
-        """Tell every observer; where there is none, warn of what puts a figure in doubt."""
+        """Tell every observer; where there is none, warn of what puts a figure in doubt.
+
+        Of several processes the first one tells.
+        """
+        if not dist.is_first():
+            return
         if not self.observers and isinstance(event, Note) and event.warning:
             warn(event.text)
         for observer in self.observers:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from truefit import dist
 from truefit.checkpoint.interval import Interval
 from truefit.checkpoint.signals import Signals, requeue
 from truefit.checkpoint.store import Position, Store
@@ -23,15 +24,15 @@ Capture = Callable[[], tuple[Position, Any]]
 class Saver:
     """An observer that saves between two steps: the tensors are copied there, and a thread writes them.
 
-    capture: gives the position and the tree of the state as they are now; it may raise where the state is not one
-    to go on from (a step was not finite). While one checkpoint is being written no other is begun: it waits
-    until the next step after. `copying` and `waiting` are the seconds that training stood still for it so far,
-    `writing` those that the thread took.
+    store: None in a process that works for another one, which writes. capture: gives the position and the tree of the
+    state as they are now; it may raise where the state is not one to go on from (a step was not finite). While one
+    checkpoint is being written no other is begun: it waits until the next step after. `copying` and `waiting` are the
+    seconds that training stood still for it so far, `writing` those that the thread took.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: Store | None,
         interval: Interval,
         capture: Capture,
         signals: Signals,
@@ -56,7 +57,8 @@ class Saver:
             self._due |= every.steps is not None and self._steps >= every.steps
             self._due |= every.seconds is not None and time.perf_counter() - self._last >= every.seconds
             self._between_steps()
-        elif isinstance(event, Progress) and event.split != "train":
+        elif isinstance(event, Progress) and event.split != "train" and dist.world() == 1:
+            # Several processes come here at times of their own; they agree at the end of the epoch.
             self._between_steps()
 
     def end_of_epoch(self) -> None:
@@ -67,7 +69,7 @@ class Saver:
     def finish(self) -> None:
         """Save what is due, and wait until it is on the disk."""
         self.wait()
-        if self._due:
+        if self._agreed()[2]:
             self._save()
             self.wait()
 
@@ -85,48 +87,60 @@ class Saver:
     def _between_steps(self) -> None:
         if self._thread is not None and not self._thread.is_alive():
             self.wait()
-        if self.signals.save:
+        ends_with, save, due = self._agreed()
+        if save:
             self.signals.save = False
             if self._can_save:
                 self.wait()
                 self._save()
                 self.wait()
-                self.notify(Note(text=f"saved in {self.store.folder}" + (f"; {requeue()}" if self.requeue else "")))
-        if self.signals.ends_with is not None:
-            self._end(self.signals.ends_with)
-        if self._due and self._thread is None:
+                if self.store is not None:
+                    back = f"; {requeue()}" if self.requeue else ""
+                    self.notify(Note(text=f"saved in {self.store.folder}{back}"))
+        if ends_with:
+            self._end(ends_with)
+        if due and not save:
             self._save()
+
+    def _agreed(self) -> list[int]:
+        """The signal to end with (0: none), whether to save now, and whether it is time to: the same in all processes.
+
+        A signal may have come to any of them; the first one, which writes, says whether it is time and it is free.
+        """
+        due = self._due and self._thread is None and dist.is_first()
+        return dist.largest([self.signals.ends_with or 0, self.signals.save, due])
 
     def _end(self, number: int) -> None:
         name = SignalNames(number).name
         self.wait()
         if not self._can_save:
             raise Interrupted(f"interrupted by {name}", number)
-        self._save()
+        position = self._save()
         self.wait()
-        position = self.store.files()[-1][1]
         raise Interrupted(f"interrupted by {name}: saved; --resume goes on from {position}", number)
 
     @property
     def _can_save(self) -> bool:
         return self.interval != Interval(epochs=False)
 
-    def _save(self) -> None:
+    def _save(self) -> Position:
         start = time.perf_counter()
         position, tree = self.capture()
-        plain, tensors = flatten(tree, self._buffers)
-        self._buffers = tensors
         self._due, self._steps, self._last = False, 0, time.perf_counter()
-        self._thread = threading.Thread(
-            target=self._write, args=(position, plain, tensors), name="truefit-checkpoint", daemon=True
-        )
-        self._thread.start()
+        if self.store is not None:
+            plain, tensors = flatten(tree, self._buffers)
+            self._buffers = tensors
+            self._thread = threading.Thread(
+                target=self._write, args=(self.store, position, plain, tensors), name="truefit-checkpoint", daemon=True
+            )
+            self._thread.start()
         self.copying += time.perf_counter() - start
+        return position
 
-    def _write(self, position: Position, plain: Any, tensors: dict[str, Tensor]) -> None:
+    def _write(self, store: Store, position: Position, plain: Any, tensors: dict[str, Tensor]) -> None:
         start = time.perf_counter()
         try:
-            self.store.write(position, plain, tensors)
+            store.write(position, plain, tensors)
             self.saved += 1
         except BaseException as error:
             # Raised where training waits for it: an error in a thread would only be printed.

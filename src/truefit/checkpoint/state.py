@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from truefit import rng
+from truefit import dist, rng
 from truefit.optim.averaging import WeightAverage
 from truefit.optim.schedules import Schedule
 from truefit.optim.uncompiled import uncompiled
@@ -41,7 +41,8 @@ class Stateful:
             "optimizer": {str(number): state for number, state in optimizer.items()},
             "schedule": self.schedule.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
-            "generators": rng.states(self.precision.device),
+            # Of each process: only the model's own randomness uses them, and it must not be the same in all.
+            "generators": dist.gathered(rng.states(self.precision.device)),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -57,7 +58,9 @@ class Stateful:
         self.schedule.load_state_dict(state["schedule"])
         if self.precision.scaler is not None:
             self.precision.scaler.load_state_dict(state["scaler"])
-        rng.set_states(state["generators"], self.precision.device)
+        generators = state["generators"]
+        if len(generators) == dist.world():
+            rng.set_states(generators[dist.rank()], self.precision.device)
 
 
 def network_state(network: nn.Module) -> dict[str, Any]:

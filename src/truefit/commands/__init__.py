@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from truefit.errors import TruefitError, nearest
+from truefit import dist
+from truefit.errors import InputError, TruefitError, nearest
 
 COMMANDS = {
     "train": "train a classifier on a data set or a folder of images",
@@ -23,6 +24,9 @@ COMMANDS = {
     "doctor": "find silent bugs in training scripts and data: doctor run, doctor data, doctor explain",
     "cache": "list or remove decoded images that are kept on disk",
 }
+
+# What several processes that torchrun started do together.
+SHARED = ("train", "evaluate")
 
 EXIT_CODES = (
     "exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a check of the doctor failed,\n"
@@ -53,17 +57,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        if dist.started_together() > 1 and words[0] not in SHARED:
+            raise InputError(
+                f"truefit {words[0]} works in one process",
+                found=f"{dist.started_together()} processes",
+                wanted=f"truefit {' or '.join(SHARED)}, which share the work",
+                fix="start it without torchrun",
+            )
         code: int = importlib.import_module(f"truefit.commands.{words[0]}").main(words[1:])
         return code
     except TruefitError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if dist.may_tell_error():
+            print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     except KeyboardInterrupt as stop:
-        print(str(stop) or "interrupted", file=sys.stderr)
+        if dist.may_tell_error():
+            print(str(stop) or "interrupted", file=sys.stderr)
         return getattr(stop, "exit_code", 130)
     except BrokenPipeError:
         # The reader of a pipe has gone; python would complain once more when closing stdout.
         sys.stderr.close()
+        return 1
+    except Exception:
+        if dist.may_tell_error():
+            raise
         return 1
 
 

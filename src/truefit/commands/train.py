@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TextIO
 import tyro
 import yaml
 
+from truefit import dist
 from truefit.commands.arguments import parse
 from truefit.config import from_plain, require, seconds_of, to_plain
 from truefit.data.columns import Columns
@@ -117,6 +118,8 @@ class TrainCommand:
     """How often training state is saved: 60s, 500steps, epoch (the end of each, as the first two do too), never."""
     requeue: bool = False
     """On SIGUSR1 put the job of Slurm back in the queue, after saving."""
+    nproc: int | None = None
+    """Share the work between this many processes on this machine, as torchrun does. docs/distributed.md tells more."""
     from_run: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Start from the weights of this run."""
     doctor: Literal["on", "off"] = "on"
@@ -146,7 +149,12 @@ def main(arguments: Sequence[str]) -> int:
     if command.print_config:
         print(yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True), end="")
         return 0
-    return _run(command, config)
+    if command.nproc is not None and command.nproc != 1:
+        from truefit.commands.several import launch
+
+        return launch("train", arguments, command)
+    with dist.joined(config.device):
+        return _run(command, config)
 
 
 def parse_train(arguments: Sequence[str]) -> TrainCommand:
@@ -199,12 +207,17 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         print_epochs,
         print_json,
     )
+    from truefit.commands.several import check_shared
     from truefit.commands.supplied import is_own, supplied_network
     from truefit.events import Note, nobody
     from truefit.progress import Bar, Lines
     from truefit.runs.folder import RunFolder, next_run
     from truefit.trainer import Trainer
 
+    if dist.world() > 1:
+        check_shared(command)
+    if not dist.is_first():
+        command = replace(command, quiet=True, json=False)
     stream = human_stream(command.json)
     bar, lines = Bar(), Lines(stream)
     device = None if config.device == "auto" else config.device
@@ -237,23 +250,24 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         raise InputError("--group-pattern says nothing without --folds", fix="--folds 5, or leave it out")
     if command.seeds is not None:
         require(command.seeds >= 1, "seeds", command.seeds, "at least 1", "--seeds 5")
-    elif many:
+    elif many or not dist.is_first():
         pass
     elif command.resume and command.out is not None:
         RunFolder.check_resumable(command.out)
     elif command.out is not None:
         RunFolder.check_new(command.out, overwrite=command.overwrite)
     try:
-        data = trainer.load_data(
-            config.data,
-            image_size=config.image_size,
-            resize=config.resize if config.resize != "crop" else None,
-            val_fraction=config.val_fraction,
-            split_seed=config.split_seed,
-            skip_unreadable=config.skip_unreadable,
-            columns=config.columns,
-            on_progress=None if command.quiet else bar.reading,
-        )
+        with dist.first_goes_ahead():
+            data = trainer.load_data(
+                config.data,
+                image_size=config.image_size,
+                resize=config.resize if config.resize != "crop" else None,
+                val_fraction=config.val_fraction,
+                split_seed=config.split_seed,
+                skip_unreadable=config.skip_unreadable,
+                columns=config.columns,
+                on_progress=None if command.quiet else bar.reading,
+            )
         bar.close()
         for note in data.notes:
             trainer.notify(Note(text=note))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from truefit.data.shares import taken
 from truefit.recipes.recipe import AugmentConfig
 
 NO_AUGMENTATION = AugmentConfig(flip=False, shift=0.0)
@@ -22,12 +23,22 @@ class Draw:
     """What decides the augmentation of one training batch.
 
     mirrored: (N,) bool on the host, which to mirror where images are mirrored; None draws it. progress: the part of
-    the training that lies behind this batch, from 0 to below 1.
+    the training that lies behind this batch, from 0 to below 1. whole, part: how many samples the step has, and which
+    of them these are, where several processes share it; each draws for all, so that a sample's draw does not depend on
+    their number.
     """
 
     generator: torch.Generator
     mirrored: Tensor | None = None
     progress: float = 0.0
+    whole: int | None = None
+    part: slice | None = None
+
+    def uniform(self, samples: int, *shape: int) -> Tensor:
+        """Numbers from 0 to below 1, (samples, *shape), on the host."""
+        whole = samples if self.whole is None else self.whole
+        drawn = torch.rand(whole, *shape, generator=self.generator)
+        return drawn if self.part is None else taken(drawn, self.part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +72,8 @@ class Pipeline:
             images = _centre(store if rows is None else store.index_select(0, rows), crop)
         images = self._normalise(images)
         if draw is not None:
-            _jitter(images, how, draw.generator)
-            _cutout(images, how, draw.generator)
+            _jitter(images, how, draw)
+            _cutout(images, how, draw)
         return images.permute(0, 3, 1, 2)
 
     def _normalise(self, images: Tensor) -> Tensor:
@@ -81,13 +92,13 @@ def _window(store: Tensor, rows: Tensor | None, crop: float, how: AugmentConfig,
     high, wide = _sides(store, crop)
     beyond = torch.tensor([round((how.shift or 0) * height), round((how.shift or 0) * width)])
     places = torch.tensor([height - high, width - wide]) + 2 * beyond + 1
-    offsets = (torch.rand(samples, 2, generator=draw.generator) * places).floor().long() - beyond
+    offsets = (draw.uniform(samples, 2) * places).floor().long() - beyond
     y = _reflected(torch.arange(high) + offsets[:, :1], height)
     x = _reflected(torch.arange(wide) + offsets[:, 1:], width)
     if how.flip:
         mirrored = draw.mirrored
         if mirrored is None:
-            mirrored = torch.rand(samples, generator=draw.generator) < 0.5
+            mirrored = draw.uniform(samples) < 0.5
         x = torch.where(mirrored[:, None], x.flip(1), x)
     if rows is None:
         rows = torch.arange(samples, device=store.device)
@@ -113,26 +124,26 @@ def _reflected(positions: Tensor, size: int) -> Tensor:
     return (size - 1) - ((size - 1) - positions).abs()
 
 
-def _uniform(samples: int, largest: float, generator: torch.Generator, like: Tensor) -> Tensor:
+def _uniform(samples: int, largest: float, draw: Draw, like: Tensor) -> Tensor:
     """Factors from 1 - largest to 1 + largest, one a sample, shaped to multiply images (N, H, W, C)."""
-    draw = 1 + largest * (2 * torch.rand(samples, generator=generator) - 1)
-    return draw.to(like.device)[:, None, None, None]
+    factors = 1 + largest * (2 * draw.uniform(samples) - 1)
+    return factors.to(like.device)[:, None, None, None]
 
 
-def _jitter(images: Tensor, how: AugmentConfig, generator: torch.Generator) -> None:
+def _jitter(images: Tensor, how: AugmentConfig, draw: Draw) -> None:
     if how.contrast:
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        images.sub_(mean).mul_(_uniform(len(images), how.contrast, generator, images)).add_(mean)
+        images.sub_(mean).mul_(_uniform(len(images), how.contrast, draw, images)).add_(mean)
     if how.brightness:
         # Normalised pixels have unit spread, so a shift of up to `brightness` spreads is the relative change.
-        images.add_(_uniform(len(images), how.brightness, generator, images) - 1)
+        images.add_(_uniform(len(images), how.brightness, draw, images) - 1)
 
 
-def _cutout(images: Tensor, how: AugmentConfig, generator: torch.Generator) -> None:
+def _cutout(images: Tensor, how: AugmentConfig, draw: Draw) -> None:
     if not how.cutout:
         return
     samples, height, width = images.shape[:3]
-    centre = torch.rand(samples, 2, generator=generator)
+    centre = draw.uniform(samples, 2)
     inside = []
     for axis, size in enumerate((height, width)):
         distance = (torch.arange(size) + 0.5 - centre[:, axis : axis + 1] * size).abs()

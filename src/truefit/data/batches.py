@@ -6,8 +6,6 @@ twice is the same, whatever the number of workers.
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,35 +14,54 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
 
 from truefit import rng
 from truefit.data.augment import Draw, Pipeline
 from truefit.data.collate import collate, count_samples, distinct_labels
+from truefit.data.fetch import Fetch, Requests, as_it_is, leave_signals_to_training
 from truefit.data.imageset import ImageSet
 from truefit.data.plan import Plan
+from truefit.data.shares import is_dealt, share, taken
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images (N, C, H, W) and targets (N,) int64 on the device.
+    """Images (N, C, H, W) and targets (N,) int64 on the device: what this process has of one step's samples.
 
     `labels`: those that occur in this batch (or in the whole set), sorted, on the host; None where targets are not
-    class indices.
+    class indices. `rows`: the samples' indices, (N,) int64, on the host. `whole`: how many samples the step has in
+    all processes; None where all are here.
     """
 
     images: Tensor
     targets: Tensor
     labels: tuple[int, ...] | None
+    rows: Tensor | None = None
+    whole: int | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def samples(self) -> int:
+        """How many samples the step has, those of other processes included."""
+        return len(self) if self.whole is None else self.whole
+
+    @classmethod
+    def without(cls, whole: int, device: torch.device) -> Batch:
+        """What a process has of a step with fewer samples than processes: nothing."""
+        nothing = torch.empty(0, dtype=torch.int64, device=device)
+        return cls(torch.empty(0, device=device), nothing, (), torch.empty(0, dtype=torch.int64), whole)
+
     def parts(self, count: int, full: int) -> list[Batch]:
         """Cut into `count` parts of a full batch of `full` samples.
 
-        A short batch gives fewer parts, as even as possible, so that none is left with a single sample.
+        A short batch gives fewer parts, as even as possible, so that none is left with a single sample; an empty one
+        gives none.
         """
+        if len(self) == 0:
+            return []
         if count == 1:
             return [self]
         size = -(-full // count)
@@ -99,6 +116,13 @@ class _Planned:
         found: list[int] = self.plan.batches(epoch)[step].tolist()
         return found
 
+    def own(self, epoch: int, first: int) -> list[tuple[int, Tensor, slice]]:
+        """For each step from `first` on that this process has a part in: its number, all its samples, and that part."""
+        cut = list(enumerate(self.plan.batches(epoch)))[first:]
+        if self.plan.seed is None:
+            return [(step, rows, slice(0, len(rows))) for step, rows in cut if is_dealt(step)]
+        return [(step, rows, share(len(rows))) for step, rows in cut]
+
     @cached_property
     def coins(self) -> Tensor:
         """(samples,) bool: which samples are mirrored in even epochs; the others are in odd ones.
@@ -108,15 +132,17 @@ class _Planned:
         """
         return torch.rand(self.plan.samples, generator=rng.generator(self.plan.seed or 0, "mirror")) < 0.5
 
-    def draw(self, rows: Tensor, epoch: int, step: int) -> Draw | None:
-        """What decides the augmentation of this batch of the samples `rows`; None where nothing is augmented."""
+    def draw(self, rows: Tensor, part: slice, epoch: int, step: int) -> Draw | None:
+        """What decides the augmentation of this part of the samples `rows`; None where nothing is augmented."""
         if self.plan.seed is None:
             return None
-        coins = self.coins.index_select(0, rows)
+        coins = self.coins.index_select(0, taken(rows, part))
         return Draw(
             generator=rng.generator(self.plan.seed, "augment", epoch, step),
             mirrored=~coins if epoch % 2 else coins,
             progress=(epoch + step / self.plan.steps) / self.epochs,
+            whole=len(rows),
+            part=part,
         )
 
 
@@ -148,9 +174,14 @@ class MemoryBatches(_Planned):
         return []  # bytes are always finite
 
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
-        for step, rows in enumerate(self.plan.batches(epoch)[first:], start=first):
+        for step, whole, part in self.own(epoch, first):
+            rows = taken(whole, part)
+            if len(rows) == 0:
+                yield Batch.without(len(whole), self.labels.device)
+                continue
             labels = self.labels.index_select(0, rows.to(self.labels.device))
-            yield Batch(self._prepared(rows, self.draw(rows, epoch, step)), labels, self.distinct)
+            images = self._prepared(rows, self.draw(whole, part, epoch, step))
+            yield Batch(images, labels, self.distinct, rows, len(whole))
 
     def _prepared(self, rows: Tensor, draw: Draw | None) -> Tensor:
         device = self.labels.device
@@ -179,23 +210,31 @@ class DatasetBatches(_Planned):
         epochs: float = 1,
     ) -> None:
         super().__init__(plan, epochs)
-        self.fetch = _Fetch(dataset)
+        self.fetch = Fetch(dataset)
         self.device, self.pipeline, self.workers = device, pipeline, workers
         self._loader: DataLoader[Any] | None = None
         self._requests: list[tuple[int, list[int]]] = []
 
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
-        seed = self.plan.seed or 0
-        cut = self.plan.batches(epoch)
-        requests = [(rng.key(seed, "fetch", epoch, step), rows.tolist()) for step, rows in enumerate(cut)][first:]
+        own = self.own(epoch, first)
+        requests = [
+            (self._key(epoch, step, part), taken(whole, part).tolist())
+            for step, whole, part in own
+            if part.start < part.stop
+        ]
         complete = False
         try:
-            for step, (images, targets) in enumerate(self._fetched(requests), start=first):
+            fetched = iter(self._fetched(requests))
+            for step, whole, part in own:
+                if part.start == part.stop:
+                    yield Batch.without(len(whole), self.device)
+                    continue
+                images, targets = next(fetched)
                 labels = distinct_labels(targets)
                 images = images.to(self.device, non_blocking=True)
-                images = _prepared(images, self.pipeline, self.draw(cut[step], epoch, step))
-                yield Batch(images, targets.to(self.device, non_blocking=True), labels)
-            complete = True
+                images = _prepared(images, self.pipeline, self.draw(whole, part, epoch, step))
+                yield Batch(images, targets.to(self.device, non_blocking=True), labels, taken(whole, part), len(whole))
+            complete = next(fetched, None) is None
         finally:
             if not complete:
                 # The workers end with their loader, now and not when a traceback is forgotten.
@@ -203,9 +242,14 @@ class DatasetBatches(_Planned):
 
     def damaged(self, epoch: int, step: int) -> list[int]:
         rows = self.plan.batches(epoch)[step].tolist()
-        images, _ = self.fetch.__getitems__((rng.key(self.plan.seed or 0, "fetch", epoch, step), rows))
+        images, _ = self.fetch.__getitems__((self._key(epoch, step, slice(0, len(rows))), rows))
         finite = images.flatten(1).isfinite().all(dim=1).tolist()
         return [row for row, fine in zip(rows, finite, strict=True) if not fine]
+
+    def _key(self, epoch: int, step: int, part: slice) -> int:
+        """What the generators are seeded with for a data set's own code: another number for each part of a step."""
+        own = (part.start,) if part.start else ()
+        return rng.key(self.plan.seed or 0, "fetch", epoch, step, *own)
 
     def _fetched(self, requests: list[tuple[int, list[int]]]) -> Iterable[tuple[Tensor, Tensor]]:
         if self.workers == 0:
@@ -213,12 +257,12 @@ class DatasetBatches(_Planned):
         if self._loader is None:
             self._loader = DataLoader(
                 self.fetch,
-                batch_sampler=_Requests(self._requests),  # type: ignore[arg-type]
-                collate_fn=_as_it_is,
+                batch_sampler=Requests(self._requests),  # type: ignore[arg-type]
+                collate_fn=as_it_is,
                 num_workers=self.workers,
                 persistent_workers=True,
                 pin_memory=self.device.type == "cuda",
-                worker_init_fn=_leave_signals_to_training,
+                worker_init_fn=leave_signals_to_training,
                 # A generator of its own: making an iterator must not draw from the global one.
                 generator=torch.Generator().manual_seed(0),
             )
@@ -244,21 +288,30 @@ class IterableBatches:
         epochs: float = 1,
     ) -> None:
         self.dataset, self.batch_size, self.device, self.epochs = dataset, batch_size, device, epochs
-        self.share_last, self.pipeline, self.augment, self.seed = share_last, pipeline, seed is not None, seed or 0
+        self.share_last, self.pipeline, self.training, self.seed = share_last, pipeline, seed is not None, seed or 0
 
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
         with rng.seeded_host(rng.key(self.seed, "stream", epoch)):
             stream = iter(self.dataset)
-        # A stream can't be entered in the middle: what comes before is read and dropped.
-        for step, samples in islice(enumerate(self._cut(stream, epoch)), first, None):
-            images, targets = collate(samples)
+        done = 0
+        # A stream can't be entered in the middle: what comes before is read and dropped. Each process reads all of it.
+        for step, samples in enumerate(self._cut(stream, epoch)):
+            whole, begin, done = len(samples), done, done + len(samples)
+            if step < first or not (self.training or is_dealt(step)):
+                continue
+            part = share(whole) if self.training else slice(0, whole)
+            if part.start == part.stop:
+                yield Batch.without(whole, self.device)
+                continue
+            images, targets = collate(samples[part])
             images = images.to(self.device)
             draw = None
-            if self.augment:
+            if self.training:
                 generator = rng.generator(self.seed, "augment", epoch, step)
-                draw = Draw(generator=generator, progress=epoch / self.epochs)
+                draw = Draw(generator=generator, progress=epoch / self.epochs, whole=whole, part=part)
             images = _prepared(images, self.pipeline, draw)
-            yield Batch(images, targets.to(self.device), distinct_labels(targets))
+            rows = torch.arange(begin, done)[part]
+            yield Batch(images, targets.to(self.device), distinct_labels(targets), rows, whole)
 
     def _cut(self, samples: Iterator[Any], epoch: int) -> Iterator[list[Any]]:
         held: list[Any] = []
@@ -288,67 +341,6 @@ def _prepared(images: Tensor, pipeline: Pipeline | None, draw: Draw | None) -> T
     if pipeline is None or images.ndim != 4:
         return images
     return pipeline(images.permute(0, 2, 3, 1), None, draw)
-
-
-class _Fetch(Dataset[Any]):
-    """Fetches a batch from a data set, seeded for its place; works alike in this process and in a worker."""
-
-    def __init__(self, dataset: Dataset[Any]) -> None:
-        self.dataset = dataset
-
-    def __getitems__(self, request: tuple[int, list[int]]) -> tuple[Tensor, Tensor]:
-        seed, indices = request
-        with rng.seeded_host(seed):
-            # Only the plain class: a subclass may have changed what an item is.
-            if type(self.dataset) is TensorDataset and len(self.dataset.tensors) == 2:
-                images, labels = (tensor[indices] for tensor in self.dataset.tensors)
-                whole = labels.ndim == 1 and not labels.is_floating_point() and labels.dtype != torch.bool
-                return images, labels.to(torch.int64) if whole else labels
-            dataset: Any = self.dataset
-            if _fetches_many(type(dataset)):
-                return collate(dataset.__getitems__(indices))
-            return collate([dataset[index] for index in indices])
-
-
-def _fetches_many(kind: type) -> bool:
-    """Whether its `__getitems__` is at least as new as its `__getitem__`: a subclass may have changed only that."""
-    for base in kind.__mro__:
-        if "__getitems__" in vars(base):
-            return True
-        if "__getitem__" in vars(base):
-            return False
-    return False
-
-
-class _Requests:
-    """The batch sampler of a loader that outlives epochs: it reads the list that the epoch filled."""
-
-    def __init__(self, requests: list[tuple[int, list[int]]]) -> None:
-        self.requests = requests
-
-    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
-        return iter(list(self.requests))
-
-    def __len__(self) -> int:
-        return len(self.requests)
-
-
-def _leave_signals_to_training(worker: int) -> None:
-    """Ctrl-C and Slurm signal workers too: they must go on until training has finished its step."""
-    told = []
-
-    def ignore_first(number: int, frame: Any) -> None:
-        told.append(number)
-        if len(told) > 1:
-            os._exit(0)
-
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), ignore_first)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def holds_bytes(dataset: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator
 
+from truefit import dist
 from truefit.data.batches import Batch, Batches
 
 VALUES = 1024
@@ -19,7 +20,8 @@ class Watched:
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
-        self.digest = hashlib.blake2b(digest_size=32)
+        # What each sample was, with where it stands: other processes have seen others.
+        self._digests: list[tuple[int, bytes]] = []
 
     @property
     def samples(self) -> int | None:
@@ -46,16 +48,21 @@ class Watched:
 
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
         """The batches, one after the other."""
-        self.digest = hashlib.blake2b(digest_size=32)
+        self._digests = []
         for batch in self.batches.epoch(epoch, first):
             images = batch.images.reshape(len(batch), -1)
             # Rounded up: never more values than said.
             few = images[:, :: max(1, -(-images.shape[1] // VALUES))].float().cpu().contiguous()
-            for image, target in zip(few.numpy(), batch.targets.tolist(), strict=True):
-                self.digest.update(image.tobytes())
-                self.digest.update(str((tuple(batch.images.shape[1:]), target)).encode())
+            kind = tuple(batch.images.shape[1:])
+            rows = batch.rows.tolist() if batch.rows is not None else range(len(self._digests), 2**62)
+            for row, image, target in zip(rows, few.numpy(), batch.targets.tolist(), strict=False):
+                digest = hashlib.blake2b(image.tobytes(), digest_size=32)
+                digest.update(str((kind, target)).encode())
+                self._digests.append((row, digest.digest()))
             yield batch
 
     def fingerprint(self) -> str:
         """`blake2b-1024:` and 64 hexadecimal digits."""
-        return f"blake2b-{VALUES}:{self.digest.hexdigest()}"
+        found = sorted(one for part in dist.gathered(self._digests) for one in part)
+        whole = hashlib.blake2b(b"".join(digest for _, digest in found), digest_size=32)
+        return f"blake2b-{VALUES}:{whole.hexdigest()}"

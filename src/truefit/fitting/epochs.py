@@ -69,8 +69,9 @@ class Epochs:
             network=setup.network, optimizer=optimizer, schedule=schedule, precision=precision, average=setup.average
         )
         progress = self.progress
+        folder = None if keeping is None else keeping.folder
         if keeping is not None and keeping.found is not None:
-            self._go_on(keeping.found, live, keeping.folder)
+            self._go_on(keeping.found, live, folder)
         saver = None if keeping is None else keeping.saver(partial(self._state, live), notify)
         observe = together(progress, notify, saver, self.monitors)
         while progress.epoch < setup.length.epochs and not self._has_waited_enough():
@@ -119,8 +120,8 @@ class Epochs:
             if setup.plan.select_on == "test":
                 record["validation_split"] = "test"
             self.history.append(record)
-            if keeping is not None:
-                keeping.folder.add_epoch(record)
+            if folder is not None:
+                folder.add_epoch(record)
             progress.next_epoch()
             observe(EpochFinished(epoch=epoch, epochs=length.epochs, record=record))
             if clock is not None and clock.is_up() and progress.epoch < setup.length.epochs:
@@ -137,7 +138,7 @@ class Epochs:
         assert length.per_epoch is not None
         done = epoch * length.per_epoch + steps
         setup.recipe = replace(setup.recipe, stop_at_step=done)
-        if keeping is not None:
+        if keeping is not None and keeping.folder is not None:
             keeping.folder.write_config(setup.describe())
         setup.plan.notify(Note(text=f"time is up: training ends after {done:,} of {length.steps:,} steps"))
 
@@ -166,7 +167,7 @@ class Epochs:
         state = {"progress": progress, "history": self.history, "best": self.best.state(), **live.state()}
         return position, state
 
-    def _go_on(self, found: Found, live: Stateful, folder: RunFolder) -> None:
+    def _go_on(self, found: Found, live: Stateful, folder: RunFolder | None) -> None:
         """Take up training where a checkpoint stands."""
         try:
             state = unflatten(found.plain, found.tensors, self.setup.device)
@@ -176,7 +177,8 @@ class Epochs:
             live.load(state)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
             raise InputError("the checkpoint does not fit this run", where=found.path, found=error) from error
-        folder.write_history(self.history)
+        if folder is not None:
+            folder.write_history(self.history)
         self.setup.plan.notify(Note(text=f"going on from {found.position} ({found.path})"))
 
     def _measure(self, batches: Batches, split: str, epoch: int, observe: Observer) -> Evaluation:

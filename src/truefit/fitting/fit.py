@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from truefit import rng
+from truefit import dist, rng
 from truefit.calibrating import calibrate_predictor
 from truefit.config import to_plain
 from truefit.data.imageset import Data
@@ -63,6 +63,7 @@ class Fit:
             with threads(setup.settings.threads), rng.seeded(setup.plan.seed, setup.device):
                 clock = fit_into_time(setup)
                 torch.default_generator.set_state(setup.rng_after_building)
+                rng.seed_apart(setup.plan.seed, dist.rank())
                 if folder is not None:
                     folder.write_config(self.describe())
                 self.epochs.run(keeping, clock)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from truefit import dist
 from truefit.checkpoint.interval import Interval
 from truefit.checkpoint.signals import Signals
+from truefit.checkpoint.store import Found
 from truefit.events import Observer
 from truefit.fitting.fit import Fit
 from truefit.fitting.keeping import Keeping, is_done, take_up
@@ -20,7 +23,8 @@ class FolderUse:
     """How a folder is used. overwrite: a run in it may be replaced. resume: it is gone on with where there is one.
 
     Neither: the folder is new or empty. interval, requeue: see `Keeping`. after: called with each run that was
-    written, while the folder is still this process's.
+    written, while the folder is still this process's. finished: gives the run that stands there already, complete;
+    without it, such a run is an error.
     """
 
     overwrite: bool = False
@@ -28,26 +32,45 @@ class FolderUse:
     interval: Interval = field(default_factory=Interval)
     requeue: bool = False
     after: Callable[[Run, Fit], None] | None = None
+    finished: Callable[[Path], Run] | None = None
 
 
-def fit_into(
-    path: str | Path, fit: Fit, use: FolderUse, *, notify: Observer, finished: Callable[[RunFolder], Run] | None = None
-) -> Run:
+def fit_into(path: str | Path, fit: Fit, use: FolderUse, *, notify: Observer) -> Run:
     """Run the training in a folder, as `FolderUse` says. finished: gives the run that is there already, complete.
 
-    Raises InputError where the folder holds something else, or another process is at work in it.
+    Of several processes the first one takes the folder, and is the only one that writes. Raises InputError where the
+    folder holds something else, or another process is at work in it.
     """
-    folder = RunFolder.take(path) if use.resume else RunFolder.create(path, overwrite=use.overwrite)
+    folder = _take(path, use) if dist.is_first() else None
     try:
         config = fit.describe()
-        if use.resume and finished is not None and is_done(folder, config):
-            return finished(folder)
-        found = take_up(folder, config, notify) if use.resume else None
+        done, found = dist.from_first(lambda: _look_into(folder, config, use, notify))
+        if done:
+            assert use.finished is not None
+            return use.finished(Path(path))
         with Signals().watched() as signals:
             keeping = Keeping(folder=folder, signals=signals, interval=use.interval, found=found, requeue=use.requeue)
             run = fit.run(keeping)
-            if use.after is not None:
-                use.after(run, fit)
+            if use.after is not None and folder is not None:
+                with dist.alone():
+                    use.after(run, fit)
         return run
     finally:
-        folder.release()
+        if folder is not None:
+            folder.release()
+
+
+def _take(path: str | Path, use: FolderUse) -> RunFolder:
+    return RunFolder.take(path) if use.resume else RunFolder.create(path, overwrite=use.overwrite)
+
+
+def _look_into(
+    folder: RunFolder | None, config: dict[str, Any], use: FolderUse, notify: Observer
+) -> tuple[bool, Found | None]:
+    """Whether the folder holds this very run, finished; and the checkpoint to go on from, where it does not."""
+    assert folder is not None
+    if not use.resume:
+        return False, None
+    if use.finished is not None and is_done(folder, config):
+        return True, None
+    return False, take_up(folder, config, notify)

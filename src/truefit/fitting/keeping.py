@@ -25,9 +25,12 @@ _FREE = {"versions", "commit", "hardware", "settings.workers", "data.notes", "ma
 
 @dataclass(frozen=True, kw_only=True)
 class Keeping:
-    """A run folder in use. found: the checkpoint to go on from, or None. requeue: on SIGUSR1, by Slurm."""
+    """A run folder in use. found: the checkpoint to go on from, or None. requeue: on SIGUSR1, by Slurm.
 
-    folder: RunFolder
+    folder: None in a process that works for another one, which does the writing.
+    """
+
+    folder: RunFolder | None
     signals: Signals
     interval: Interval = field(default_factory=Interval)
     found: Found | None = None
@@ -35,12 +38,13 @@ class Keeping:
 
     def saver(self, capture: Capture, notify: Observer) -> Saver:
         """What saves the state of a training in the folder."""
-        store = Store(self.folder.checkpoints)
+        store = None if self.folder is None else Store(self.folder.checkpoints)
         return Saver(store, self.interval, capture, self.signals, notify=notify, requeue=self.requeue)
 
     def complete(self, schedule: ScheduleConfig) -> None:
         """The run is finished: its checkpoints go, but for the last of one that can be made longer."""
-        Store(self.folder.checkpoints).trim(1 if schedule.name in OPEN_ENDED else 0)
+        if self.folder is not None:
+            Store(self.folder.checkpoints).trim(1 if schedule.name in OPEN_ENDED else 0)
 
 
 def settings_of(folder: RunFolder | None, device: str | None, workers: int) -> Settings | None:
@@ -103,6 +107,9 @@ def take_up(folder: RunFolder, config: dict[str, Any], notify: Observer) -> Foun
     changed = [f"{name} {before} -> {now}" for name, (before, now) in versions.items() if before != now]
     if changed:
         notify(Note(text=f"other versions than before ({', '.join(changed)}): not bit for bit the same run"))
+    before, now = (about["hardware"].get("processes", 1) for about in (begun, config))
+    if before != now:
+        notify(Note(text=f"{now} processes instead of {before}: not bit for bit the same run"))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from truefit import rng
+from truefit import dist, rng
 from truefit.config import to_plain
 from truefit.data.batches import Batches, make_batches
 from truefit.data.collate import count_samples
@@ -77,6 +77,8 @@ class Setup:
             start_from(self.network, plan.begun_with)
         self.matched = None if plan.weights is None else begin_with(self.network, plan.weights, plan.notify)
         self.network.to(self.device, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
+        # One's own network may have been built from other random numbers in each process.
+        dist.copy_first([*self.network.parameters(), *self.network.buffers()])
         if isinstance(plan.model, str):
             probe(plan.model, self.network, self.recipe, self.training_set, self.device)
         self.average: WeightAverage | None = None

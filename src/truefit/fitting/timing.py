@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from truefit import loop, rng
+from truefit import dist, loop, rng
 from truefit.data.collate import count_samples
 from truefit.data.shortened import Shortened
 from truefit.errors import InputError
@@ -57,6 +57,12 @@ def fit_into_time(setup: Setup) -> Clock | None:
     most, recipe = setup.plan.max_time, setup.recipe
     if most is None or recipe.max_steps is not None:
         return None
+    if dist.world() > 1:
+        raise InputError(
+            "max_time works in one process: each would measure another time",
+            found=f"{dist.world()} processes",
+            fix="say how many steps: --max-steps",
+        )
     if setup.length.per_epoch is None:
         raise InputError(
             "max_time needs a training set that has a length", found="an iterable one", wanted="a number of epochs"

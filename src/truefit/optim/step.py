@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from truefit import dist
+from truefit.data.batches import Batch
 from truefit.errors import InputError
 from truefit.optim.uncompiled import uncompiled
 from truefit.precision import Precision, device_of
@@ -75,6 +77,42 @@ class GradientStep:
             # The scaler skips steps by its own flag; a NaN makes it skip all that follow a bad one.
             loss = self.scaler.scale(loss * torch.where(self.first_bad < 0, 1.0, torch.nan))
         loss.backward()  # type: ignore[no-untyped-call]
+
+    def of_all(self, batch: Batch, loss: Tensor | None, correct: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The step's mean loss and its hits in all processes, of what this one has of them; the same for gradients.
+
+        Each process computes its share of the batch, its losses weighted by its samples over the step's, so what counts
+        is the sum. Floating buffers (BatchNorm's statistics) become the mean of what the processes made of them,
+        weighted in the same way, and counters those of the first.
+        """
+        if dist.world() == 1:
+            assert loss is not None
+            return loss, correct
+        # Who has none of the step's samples has no gradients; a parameter that nobody used keeps none.
+        used = dist.largest([correct is not None, *(p.grad is not None for p in self.parameters)])
+        figures = torch.zeros(2, dtype=torch.float64, device=self.first_bad.device)
+        for place, figure in enumerate((loss, correct)):
+            if figure is not None:
+                figures[place] = figure
+        parameters = [p for p, one in zip(self.parameters, used[1:], strict=True) if one]
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        changes = self._changes(len(batch) / batch.samples)
+        dist.add_up([figures, *changes, *(p.grad for p in parameters if p.grad is not None)])
+        for (module, name), saved, change in zip(self.buffers, self.saved, changes, strict=True):
+            getattr(module, name).detach().copy_(saved.to(torch.float64) + change)
+        return figures[0].to(torch.float32), figures[1].to(torch.int64) if used[0] else None
+
+    def _changes(self, weight: float) -> list[Tensor]:
+        """What this step did to the buffers, of which the processes' sum is wanted: nothing stays exactly nothing."""
+        found = []
+        for (module, name), saved in zip(self.buffers, self.saved, strict=True):
+            now, before = getattr(module, name).detach().to(torch.float64), saved.to(torch.float64)
+            # Counters, which every process that has samples counts on: the first one always has.
+            part = weight if saved.is_floating_point() else float(dist.is_first())
+            found.append(torch.where(now == before, 0.0, (now - before) * part))
+        return found
 
     def take(self, number: int, loss: Tensor) -> bool:
         """Step `number` (from 0) of the epoch, whose mean loss is `loss`. False where it is known not to be taken."""

@@ -1,0 +1,88 @@
+"""Several processes give what one gives: steps, losses, hits, evaluations."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import work
+
+from truefit.data.shares import share
+
+TORCHRUN = Path(sys.executable).with_name("torchrun")
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of 2 and of 3 processes found."""
+    folder = tmp_path_factory.mktemp("work")
+    done = subprocess.run(
+        [TORCHRUN, "--standalone", "--nproc-per-node", str(request.param), work.__file__, folder],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(request.param)]
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, Any]:
+    return work.everything()
+
+
+def test_loss_curve_is_that_of_one_process_over_fifty_steps_with_a_short_last_batch(found, alone):
+    wanted = alone["fifty_steps"]
+    assert len(wanted["losses"]) == 50
+    assert found[0]["fifty_steps"]["losses"] == pytest.approx(wanted["losses"], abs=1e-5)
+    assert found[0]["fifty_steps"]["running"] == wanted["running"]
+
+
+@pytest.mark.parametrize("part", ["fifty_steps", "in_parts", "from_a_stream"])
+def test_steps_are_those_of_one_process(found, alone, part):
+    wanted, first = alone[part], found[0][part]
+    assert first["losses"] == pytest.approx(wanted["losses"], abs=1e-5)
+    assert first["training"] == pytest.approx(wanted["training"], abs=1e-5)
+    assert first["running"] == wanted["running"]
+    assert first["validation"] == wanted["validation"]
+    for name, values in wanted["weights"].items():
+        torch.testing.assert_close(torch.tensor(first["weights"][name]), torch.tensor(values), atol=1e-5, rtol=0)
+
+
+def test_parameter_without_a_gradient_is_not_touched(found, alone):
+    assert alone["with_an_unused_layer"]["unused"] == [[1.0, 1.0], [1.0, 1.0]]
+    assert found[0]["with_an_unused_layer"] == alone["with_an_unused_layer"]
+
+
+def test_all_processes_have_the_very_same_weights_and_statistics(found):
+    for part in ("in_parts", "from_a_stream", "with_batchnorm"):
+        assert all(one[part]["weights"] == found[0][part]["weights"] for one in found)
+    statistics = found[0]["with_batchnorm"]["weights"]
+    # A constant is exactly what it was; a counter counts steps, not processes.
+    assert statistics["constant"] == torch.tensor([0.1, -float("inf")]).tolist()
+    assert statistics["1.num_batches_tracked"] == 8
+
+
+def test_each_sample_is_measured_once(found, alone):
+    for one in found:
+        assert one["measured"] == alone["measured"]
+        assert one["few_measured"] == alone["few_measured"]
+    assert alone["measured"]["n"] == 101
+
+
+@pytest.mark.parametrize("processes", [2, 3, 5])
+@pytest.mark.parametrize("samples", [1, 2, 3, 4, 5, 7, 64, 101])
+def test_shares_are_the_batch_cut_up(samples, processes):
+    parts = [range(samples)[share(samples, processes, rank)] for rank in range(processes)]
+    assert [row for part in parts for row in part] == list(range(samples))
+    sizes = [len(part) for part in parts if len(part)]
+    assert max(sizes) - min(sizes) <= 1
+    assert samples == 1 or min(sizes) > 1
