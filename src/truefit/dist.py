@@ -7,7 +7,9 @@ the collectives give back what they were given. So nobody who calls them asks ho
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -142,15 +144,18 @@ def _wait() -> None:
 
 
 def gathered(value: T) -> list[T]:
-    """The values of all processes, in the order of their ranks, on each of them. Any picklable value."""
+    """The values of all processes, in the order of their ranks, on each of them. Any picklable value.
+
+    Tensors arrive on the CPU.
+    """
     if world() == 1:
         return [value]
     from torch import distributed
 
     found: list[Any] = [None] * world()
     with _lost():
-        distributed.all_gather_object(found, value)
-    return found
+        distributed.all_gather_object(found, _packed(value))
+    return [pickle.loads(packed) for packed in found]
 
 
 def from_first(make: Callable[[], T]) -> T:
@@ -159,11 +164,35 @@ def from_first(make: Callable[[], T]) -> T:
         return make()
     from torch import distributed
 
-    found = [make() if is_first() else None]
+    found: list[Any] = [_packed(make()) if is_first() else None]
     with _lost():
         distributed.broadcast_object_list(found, src=0)
-    value: Any = found[0]
-    return value  # type: ignore[no-any-return]
+    value: T = pickle.loads(found[0])
+    return value
+
+
+def _packed(value: Any) -> bytes:
+    """Pickled, as the processes of one training trust each other; tensors as bytes, as torch can't pickle all types."""
+    import torch
+
+    class Pickler(pickle.Pickler):
+        def reducer_override(self, item: Any) -> Any:
+            if not isinstance(item, torch.Tensor):
+                return NotImplemented
+            flat = item.detach().cpu().contiguous().reshape(-1)
+            return _tensor, (flat.view(torch.uint8).numpy(), item.dtype, tuple(item.shape))
+
+    stream = io.BytesIO()
+    Pickler(stream).dump(value)
+    return stream.getvalue()
+
+
+def _tensor(content: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    import torch
+
+    if content.size == 0:
+        return torch.empty(shape, dtype=dtype)
+    return torch.from_numpy(content.copy()).view(dtype).reshape(shape)
 
 
 def largest(values: Sequence[int]) -> list[int]:
@@ -226,7 +255,7 @@ def _lost() -> Iterator[None]:
         raise ProcessLostError(
             "another process of this training has ended",
             where=f"process {rank()} of {world()}",
-            found=str(error).partition("\n")[0],
+            found=str(error).partition("\n")[0].partition(". ")[0],
             fix="its own last words stand above, or in its log; the same command with --resume goes on from the "
             "last checkpoint",
         ) from error

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from truefit import dist
 from truefit.calibrating import Calibration, calibrate_predictor
 from truefit.config import from_plain, to_plain
 from truefit.data.imageset import ImageSet
@@ -141,7 +142,7 @@ def evaluate_run(
     images = own_images(run, split) if data is None else labelled_images(run, data, split, skip_unreadable)
     evaluation = evaluate_and_note(predictor, images, split=images.split, observe=observe)
     default = evaluation.split if data is None else f"{Path(data).resolve().name}-{images.split}"
-    return evaluation, folder.add_evaluation(name or default, evaluation)
+    return evaluation, dist.from_first(lambda: folder.add_evaluation(name or default, evaluation))
 
 
 def calibrate(

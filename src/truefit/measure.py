@@ -15,7 +15,7 @@ from truefit.data.batches import Batches, make_batches
 from truefit.data.collate import count_samples
 from truefit.data.imageset import ImageSet
 from truefit.data.watched import Watched
-from truefit.events import Measured, Observer, nobody
+from truefit.events import Measured, Note, Observer, nobody
 from truefit.precision import Precision, Settings, device_of, resolve, threads
 from truefit.predictor import Predictor, PredictorConfig
 from truefit.runs.evaluation import Evaluation
@@ -199,6 +199,9 @@ def evaluate_and_note(
     )
     if own is None:
         return evaluation
+    if own == "train":
+        text = "these are the images that the run was trained on: its figures on new ones will be lower"
+        observe(Note(text=text, warning=True))
     looks = predictor.ledger.look(own, by="evaluate", n=evaluation.n, fingerprint=fingerprint)
     return replace(evaluation, looks=looks)
 

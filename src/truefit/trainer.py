@@ -50,7 +50,7 @@ def _together(method: Callable[Concatenate[Trainer, P], T]) -> Callable[Concaten
     """A method whose work is shared with the processes that were started together with this one."""
 
     @wraps(method)
-    def shared(self: Trainer, *arguments: P.args, **options: P.kwargs) -> T:
+    def shared(self: Trainer, /, *arguments: P.args, **options: P.kwargs) -> T:
         with dist.joined(self.device):
             return method(self, *arguments, **options)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from truefit import dist
 from truefit.commands.arguments import parse
 
 
@@ -39,7 +40,11 @@ class EvaluateCommand:
 def main(arguments: Sequence[str]) -> int:
     """Parse, measure, report."""
     command = parse(EvaluateCommand, "evaluate", arguments)
+    with dist.joined(command.device):
+        return _run(command if dist.is_first() else replace(command, quiet=True, json=False))
 
+
+def _run(command: EvaluateCommand) -> int:
     from truefit.commands.output import (
         all_looks,
         figure_line,
@@ -50,12 +55,20 @@ def main(arguments: Sequence[str]) -> int:
         print_json,
     )
     from truefit.commands.supplied import supplied_network
-    from truefit.events import nobody
+    from truefit.events import Event, Note, nobody
     from truefit.loading import evaluate_run, load
-    from truefit.progress import Bar
+    from truefit.progress import Bar, Lines
 
+    stream = human_stream(command.json)
     run = load(command.run, network=supplied_network(command.model), device=command.device)
     bar = Bar()
+    lines = Lines(stream)
+
+    def observe(event: Event) -> None:
+        bar(event)
+        if isinstance(event, Note):
+            lines(event)
+
     try:
         evaluation, place = evaluate_run(
             run,
@@ -63,12 +76,11 @@ def main(arguments: Sequence[str]) -> int:
             split=command.split,
             name=command.name,
             skip_unreadable=command.skip_unreadable,
-            observe=nobody if command.quiet else bar,
+            observe=nobody if command.quiet else observe,
         )
     finally:
         bar.close()
     if not command.quiet:
-        stream = human_stream(command.json)
         print(figure_line(evaluation), file=stream)
         print(f"  {further_line(evaluation)}", file=stream)
         print(f"  {looks_line(evaluation)}; written to {place}", file=stream)

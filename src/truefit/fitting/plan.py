@@ -46,7 +46,9 @@ class FitPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class StartingWeights:
-    """Weights to start from. about: where they come from, as it stands in config.json."""
+    """Weights to start from. about: where they come from, as it stands in config.json. data: what the config.json of
+    that run says of its data."""
 
     weights: dict[str, Tensor]
     about: dict[str, Any]
+    data: dict[str, Any]

@@ -26,7 +26,7 @@ from truefit.fitting.description import describe_data, describe_run
 from truefit.fitting.length import Length
 from truefit.fitting.plan import AnySet, FitPlan
 from truefit.fitting.selection import choosing_set, training_copies
-from truefit.fitting.start import begin_with, start_from
+from truefit.fitting.start import begin_with, note_seen, start_from
 from truefit.measure import class_names, count_labels, image_size_of
 from truefit.models.lookup import build_model
 from truefit.models.traits import has_batchnorm
@@ -75,6 +75,7 @@ class Setup:
             self.rng_after_building = torch.default_generator.get_state()
         if plan.begun_with is not None:
             start_from(self.network, plan.begun_with)
+            note_seen(plan.begun_with, self.describe_data(), plan.notify)
         self.matched = None if plan.weights is None else begin_with(self.network, plan.weights, plan.notify)
         self.network.to(self.device, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
         # One's own network may have been built from other random numbers in each process.

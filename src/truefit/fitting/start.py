@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -33,7 +34,28 @@ def weights_of(run: str | Path) -> StartingWeights:
         "architecture": description["architecture"]["class"],
         "digest": description["digests"]["weights"],
     }
-    return StartingWeights(weights=dict(weights), about=about)
+    return StartingWeights(weights=dict(weights), about=about, data=folder.read_config()["data"])
+
+
+def note_seen(start: StartingWeights, data: dict[str, Any], notify: Observer) -> None:
+    """Warn where the same data is split in another way than in the run whose weights are started from.
+
+    Its training samples are then among those that this run is measured on. data: from `Setup.describe_data`.
+    """
+    before = start.data
+    if before.get("spec") is None or before["spec"] != data.get("spec"):
+        return
+    prints = [
+        {split: about["splits"].get(split, {}).get("fingerprint") for split in ("validation", "test")}
+        for about in (before, data)
+    ]
+    changed = [split for split, found in prints[1].items() if found is not None and found != prints[0][split]]
+    if changed:
+        text = (
+            f"the weights to start from ({start.about['run']}) were trained on another split of the same data: they "
+            f"have seen samples of {' and '.join(changed)}, whose figures are too good"
+        )
+        notify(Note(text=text, warning=True))
 
 
 def refuse_seen(run: str | Path | None, data: Data, what: str) -> None:
