@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from truefit import loop, rng
+from truefit import dist, loop, rng
 from truefit.checkpoint.state import Stateful
 from truefit.checkpoint.store import Found, Position
 from truefit.checkpoint.tree import unflatten
@@ -153,7 +153,8 @@ class Epochs:
         # Shuffled and augmented, as in training; the draw is a function of seed and epoch, like all others.
         batches = setup.batches(setup.training_set, "training set", size, seed)
         few = Shortened(batches, -(-STATISTICS_SAMPLES // size))
-        with rng.preserved(setup.device), closing(few.epoch(epoch)) as stream:
+        # Each process by itself, so that all have the same.
+        with dist.alone(), rng.preserved(setup.device), closing(few.epoch(epoch)) as stream:
             average.settle((batch.images for batch in stream), Precision(setup.settings.precision, setup.device))
 
     def _has_waited_enough(self) -> bool:
