@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from truefit import dist
 from truefit.calibrating import Calibration, calibrate_predictor
@@ -17,16 +16,14 @@ from truefit.data.imageset import ImageSet
 from truefit.data.lookup import load_data, load_images
 from truefit.errors import InputError
 from truefit.events import Observer, nobody
+from truefit.golden import check_golden, golden_confidence
 from truefit.measure import evaluate_and_note
 from truefit.models.lookup import build_model
 from truefit.precision import Settings, find_device
-from truefit.predictor import Predictor, PredictorConfig, golden_confidence
+from truefit.predictor import Predictor, PredictorConfig
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.folder import RunFolder
 from truefit.runs.run import Run
-
-# Outputs of the golden batch may differ by this much on another machine.
-GOLDEN_TOLERANCE = 1e-2
 
 
 def load(run_dir: str | Path, *, network: nn.Module | None = None, device: str | None = None) -> Run:
@@ -86,7 +83,7 @@ def _load(folder: RunFolder, network: nn.Module | None, device: str | None) -> R
         own_splits={about["fingerprint"]: name for name, about in splits.items() if "fingerprint" in about},
         ledger=folder.ledger,
     )
-    _try_golden_batch(predictor, golden, description["golden_confidence"], folder)
+    check_golden(predictor, golden, description["golden_confidence"], config["versions"], folder.path)
     return Run(
         folder=folder.path,
         config=config,
@@ -98,23 +95,6 @@ def _load(folder: RunFolder, network: nn.Module | None, device: str | None) -> R
         ledger=predictor.ledger,
         doctor=folder.read_doctor(),
     )
-
-
-def _try_golden_batch(
-    predictor: Predictor, golden: dict[str, Tensor], confidence: list[float], folder: RunFolder
-) -> None:
-    logits = predictor.logits(golden["images"])
-    difference = float((logits * predictor.config.temperature - golden["logits"]).abs().max())
-    # The stored logits are at temperature 1; that the temperature is the right one shows in the confidence.
-    doubt = float((logits.softmax(dim=1).amax(dim=1) - torch.tensor(confidence)).abs().max())
-    if not (difference <= GOLDEN_TOLERANCE and doubt <= GOLDEN_TOLERANCE):
-        raise InputError(
-            "the model does not give the outputs that were stored with it",
-            where=folder.path,
-            found=f"logits of the golden batch differ by up to {difference:.3g}, confidences by {doubt:.3g}",
-            wanted=f"at most {GOLDEN_TOLERANCE}",
-            fix="supply the very network that was trained",
-        )
 
 
 def evaluate_run(

@@ -318,14 +318,13 @@ class Predictor:
             raise InputError(
                 "this is not an image", found=_describe(image), wanted="a path, PIL image, NumPy array or tensor"
             )
-        pixels = fit_image(read_image(image), config.image_size, config.resize, config.interpolation)
+        return self.read(image)
+
+    def read(self, source: str | Path | bytes | Image.Image) -> Tensor:
+        """A file, its bytes or an image of Pillow, decoded and brought to size: uint8 (3, H, W)."""
+        config = self.config
+        pixels = fit_image(read_image(source), config.image_size, config.resize, config.interpolation)
         return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
-
-
-def golden_confidence(predictor: Predictor, images: Tensor) -> list[float]:
-    """The highest probability of each image, at the predictor's temperature."""
-    found: list[float] = predictor.logits(images).softmax(dim=1).amax(dim=1).tolist()
-    return found
 
 
 def _pixels(image: Tensor) -> np.ndarray:

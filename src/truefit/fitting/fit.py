@@ -22,9 +22,10 @@ from truefit.fitting.plan import AnySet, FitPlan
 from truefit.fitting.selection import in_ledger, note_training
 from truefit.fitting.setup import Setup
 from truefit.fitting.timing import fit_into_time
+from truefit.golden import golden_confidence, make_golden
 from truefit.measure import evaluate_predictor
 from truefit.precision import threads
-from truefit.predictor import Predictor, golden_confidence
+from truefit.predictor import Predictor
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.folder import RunFolder
 from truefit.runs.ledger import Ledger
@@ -185,9 +186,12 @@ class Fit:
         predictor = self.predictor()
         shown = setup.validation_set if setup.validation_set is not None else setup.training_set
         images = golden_images(shown, setup.plan.seed)
-        golden = {"images": images, "logits": predictor.logits(images) * predictor.config.temperature}
         added = {"calibration": self.calibration, "golden_confidence": golden_confidence(predictor, images)}
-        folder.write_model({**describe_model(setup.plan, predictor), **added}, setup.network.state_dict(), golden)
+        folder.write_model(
+            {**describe_model(setup.plan, predictor), **added},
+            setup.network.state_dict(),
+            make_golden(predictor, images),
+        )
 
     def describe(self) -> dict[str, Any]:
         """config.json: all that is needed to repeat the run."""
