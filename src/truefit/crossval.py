@@ -18,10 +18,9 @@ from truefit.fitting.start import refuse_seen, weights_of
 from truefit.metrics.folds import METHOD, folds_interval
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.files import read_json, write_json
+from truefit.runs.folds import FILE as PLAN
+from truefit.runs.folds import OUT_OF_FOLD
 from truefit.trainer import Trainer
-
-PLAN = "folds.json"
-OUT_OF_FOLD = "out-of-fold"
 
 
 @dataclass(frozen=True, kw_only=True)

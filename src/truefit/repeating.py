@@ -17,6 +17,8 @@ from truefit.runs.folder import RunFolder
 from truefit.runs.seeds import FILE, SeedRuns, folder_of
 
 PLOT = "seeds.svg"
+# What may stand beside the seeds: their figures, and what truefit report wrote.
+BESIDE = (FILE, PLOT, "report.html", "plots")
 # What may differ between the seeds of one recipe: where and with what they ran stands in each run's config.json.
 FREE = {"seed", "commit", "hardware", "versions"}
 
@@ -88,7 +90,7 @@ def check_folder(out: Path) -> list[int]:
         return []
     content = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
     present = sorted(int(name.removeprefix("seed-")) for name in content if re.fullmatch(r"seed-\d+", name))
-    foreign = [name for name in content if name not in (FILE, PLOT) and not re.fullmatch(r"seed-\d+", name)]
+    foreign = [name for name in content if name not in BESIDE and not re.fullmatch(r"seed-\d+", name)]
     if foreign:
         raise InputError(
             "the output folder holds something else than seeds",

@@ -13,8 +13,9 @@ from made_up import epoch, evaluation, record
 import truefit
 from truefit import InputError
 from truefit.report import svg
-from truefit.report.chart import Grid, Line, Rows
+from truefit.report.chart import Chart, Grid, Line, Panel, Rows
 from truefit.report.charts import chart_names, find_chart
+from truefit.report.figure import draw
 
 DRAWN = ("curves", "learning_rate", "reliability", "risk_coverage")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -37,6 +38,17 @@ def test_matplotlib_draws_every_chart(name, tmp_path):
     figure = truefit.plot(record(), name)
     figure.savefig(tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 3000
+
+
+def test_signs_that_the_font_lacks_are_named_and_not_warned_about(tmp_path):
+    names = ("🐶", "❤️ cat", "猫", "cost $5")
+    chart = Chart(
+        title="🐶", summary="", panels=[Panel(x_label="", y_label="", marks=[Grid(counts=[[1] * 4] * 4, names=names)])]
+    )
+    figure = draw(chart)
+    figure.savefig(tmp_path / "plot.png")  # a warning is an error here
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert shown == [":dog face:", names[1], "U+732B", r"cost \$5"]
 
 
 @pytest.mark.parametrize("name", ["confusion", "per_class", "reliability", "risk_coverage"])

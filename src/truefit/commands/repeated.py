@@ -47,7 +47,7 @@ def run_folds(command: TrainCommand, config: TrainConfig, trainer: Trainer, data
         print(figure_line(result.evaluation), file=stream)
         print(f"  the test split was not touched; folds: {out}", file=stream)
     if command.json:
-        print_json({"out": str(out), "folds": result.table(), "evaluation": figures(result.evaluation)})
+        print_json({"run": str(out), "folds": result.table(), "evaluation": figures(result.evaluation)})
     return 0
 
 
@@ -69,7 +69,7 @@ def run_curve(command: TrainCommand, config: TrainConfig, trainer: Trainer, data
             )
         print(f"{curve['sentence']}\n  learning curve: {out}", file=stream)
     if command.json:
-        print_json({"out": str(out), **curve})
+        print_json({"run": str(out), **curve})
     return 0
 
 

@@ -20,6 +20,7 @@ from truefit.comparison.paired import (
 from truefit.comparison.seeds import METHOD, SeedComparison, compare_seeds
 from truefit.comparison.sides import One, Side, check_same_samples, make_sides
 from truefit.errors import InputError
+from truefit.runs.folds import OUT_OF_FOLD
 
 LEVEL = 0.05
 
@@ -74,6 +75,14 @@ class Pair:
         return self.b.letter if self.difference > 0 else self.a.letter
 
     @property
+    def speaks_of(self) -> str:
+        """What is compared: two models, the models of two cross-validations, or two recipes by their seeds."""
+        if self.seeds is not None:
+            return "the two recipes"
+        pooled = self.a.evaluations[0].split == OUT_OF_FOLD
+        return "the models of these folds" if pooled else "these two models"
+
+    @property
     def verdict(self) -> str:
         """Such as `B is better: +2.1 points [1.2, 3.0], p = 0.0003, n = 10,000`."""
         a, b = self.a.letter, self.b.letter
@@ -119,7 +128,7 @@ class Pair:
                 "standard_error_samples": self.seeds.sample_error,
                 "degrees_of_freedom": self.seeds.degrees,
             },
-            "speaks_of": "these two models" if single else "the two recipes",
+            "speaks_of": self.speaks_of,
             "verdict": self.verdict,
             "per_class": self.per_class,
         }
@@ -146,7 +155,13 @@ class Comparison:
     def remarks(self) -> list[str]:
         """What must be known to read the verdict rightly."""
         lines = []
-        if any(pair.seeds is None for pair in self.pairs):
+        if any(side.evaluations[0].split == OUT_OF_FOLD for side in self.sides):
+            lines.append(
+                "This speaks of the models of these folds together, not of the recipes: each sample was judged by the "
+                "model that never saw it, and what other seeds and folds would change is not counted (one "
+                "cross-validation can't tell without bias: Bengio and Grandvalet 2004)."
+            )
+        elif any(pair.seeds is None for pair in self.pairs):
             models = "these two models" if len(self.sides) == 2 else "these models"
             lines.append(f"This speaks of {models}, not of the recipes: another seed is another model.")
         else:

@@ -10,6 +10,7 @@ import numpy as np
 
 from truefit.errors import InputError, shorten
 from truefit.runs.evaluation import Evaluation
+from truefit.runs.folds import is_folds_folder, load_folds
 from truefit.runs.run import Run
 from truefit.runs.seeds import SeedRuns, is_seeds_folder, load_seeds
 
@@ -102,7 +103,9 @@ def _evaluations(item: object, letter: str) -> Iterator[tuple[str, Evaluation]]:
     elif isinstance(item, str | Path):
         if not Path(item).is_dir():
             raise InputError("there is no such run", where=name, found="no such folder", wanted="a folder of a run")
-        if is_seeds_folder(item):
+        if is_folds_folder(item):
+            yield name, load_folds(item).evaluation
+        elif is_seeds_folder(item):
             yield from _evaluations(load_seeds(item), letter)
         else:
             yield name, Evaluation.load(item)

@@ -14,6 +14,7 @@ from truefit.report.card import card
 from truefit.report.charts import chart_names, find_chart
 from truefit.report.comparison import page as comparison_page
 from truefit.report.page import page
+from truefit.report.repeated import is_repeated, read_repeated
 from truefit.runs.files import write_text
 from truefit.runs.record import Record
 
@@ -28,7 +29,7 @@ def write_report(
     overwrite: bool = False,
     images: ImageSet | None = None,
 ) -> Path:
-    """Write the report of a run, or of several side by side; returns where it was written.
+    """Write the report of a run, of several side by side, or of a folder of seeds or folds; returns where it is.
 
     form: "html" is one page that needs nothing else; "md" a model card for one run; "png" a folder of plots.
     out: None takes report.html, model_card.md or plots/ in the run's folder, and comparison.html where one stands for
@@ -37,12 +38,14 @@ def write_report(
 
     Raises InputError: no run, damaged files, several runs for a format that takes one, a file in the way.
     """
+    if len(runs) == 1 and not isinstance(runs[0], Record) and is_repeated(runs[0]):
+        return _write_repeated(Path(runs[0]), out, form, overwrite)
     records = [run if isinstance(run, Record) else Record.read(run) for run in runs]
     if not records:
         raise InputError("no run is named", fix="truefit report RUN")
     if form != "html" and len(records) > 1:
         raise InputError(f"--format {form} takes one run", found=f"{len(records)} runs", fix="name one, or use html")
-    place = _place(records, out, form, overwrite)
+    place = _place([record.folder for record in records], out, form, overwrite)
     if form == "png":
         _write_plots(records[0], place)
         return place
@@ -50,23 +53,50 @@ def write_report(
         text = card(records[0])
     else:
         text = page(records[0], images) if len(records) == 1 else comparison_page(records)
+    _write(place, text)
+    return place
+
+
+def _write(place: Path, text: str) -> None:
     try:
         write_text(place, text)
     except OSError as error:
         raise InputError("the report can't be written", where=place, found=error, fix="name another --out") from error
+
+
+def _write_repeated(folder: Path, out: str | Path | None, form: Format, overwrite: bool) -> Path:
+    """The report of a folder of seeds or folds."""
+    from truefit.report.figure import draw
+    from truefit.report.repeated import chart
+    from truefit.report.repeated import page as repeated_page
+
+    runs = read_repeated(folder)
+    if form == "md":
+        inside = next(iter(runs.folders.values()))
+        raise InputError(
+            "a model card speaks of one model",
+            where=folder,
+            found=f"{len(runs.evaluations)} {runs.kind}s",
+            fix=f"name one of them, such as {folder / inside}",
+        )
+    place = _place([folder], out, form, overwrite)
+    if form == "png":
+        write_whole(place / "accuracy.png", partial(draw(chart(runs)).savefig, dpi=160))
+    else:
+        _write(place, repeated_page(runs))
     return place
 
 
-def _place(records: Sequence[Record], out: str | Path | None, form: Format, overwrite: bool) -> Path:
-    folder = records[0].folder if len(records) == 1 else Path()
+def _place(folders: Sequence[Path | None], out: str | Path | None, form: Format, overwrite: bool) -> Path:
+    folder = folders[0] if len(folders) == 1 else Path()
     if out is None:
         if folder is None:
             raise InputError("this run has no folder", wanted="a place for the report", fix="name it: out=...")
-        page_name = "report.html" if len(records) == 1 else "comparison.html"
+        page_name = "report.html" if len(folders) == 1 else "comparison.html"
         place = folder / {"html": page_name, "md": "model_card.md", "png": "plots"}[form]
     else:
         place = Path(out)
-    own = out is None and form == "html" and len(records) == 1
+    own = out is None and form == "html" and len(folders) == 1
     if form == "png":
         if place.exists() and not place.is_dir():
             raise InputError("the folder for plots is a file", where=place, fix="name another --out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from truefit.report.chart import Chart, Columns, Grid, Line, Panel, Rows
@@ -34,8 +35,22 @@ def _is_grid(mark: Grid | Rows) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Text as it stands: matplotlib takes what is between two dollar signs for a formula."""
-    return text.replace("$", r"\$")
+    """Text as it stands: matplotlib takes what is between two dollar signs for a formula.
+
+    Signs that its font does not have are named (":dog face:", else "U+72AC"): they would be empty boxes, all alike.
+    """
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    return "".join(char if font.get_char_index(ord(char)) else _named(char) for char in text).replace("$", r"\$")
+
+
+def _named(char: str) -> str:
+    kind = unicodedata.category(char)
+    if kind in ("Cf", "Mn", "Me"):  # joins or modifies its neighbour; without a glyph there is nothing to be seen of it
+        return ""
+    name = unicodedata.name(char, "") if kind == "So" else ""
+    return f":{name.lower()}:" if name else f"U+{ord(char):04X}"
 
 
 def _panel(axes: Any, panel: Panel) -> None:

@@ -161,11 +161,21 @@ class RunFolder:
     def open(cls, path: str | Path) -> RunFolder:
         """An existing run. InputError where there is none."""
         path = Path(path)
-        if (path / "seeds.json").is_file():
+        for file, what, inside in (("seeds.json", "seeds", "seed-*"), ("folds.json", "folds", "fold-*")):
+            if (path / file).is_file():
+                one = min(path.glob(inside), default=path / inside.replace("*", "1"))
+                raise InputError(
+                    f"this folder holds several {what}, a run each, and not one run",
+                    where=path,
+                    wanted="one run",
+                    fix=f"name one of them, such as {one}; truefit report and compare take the whole folder",
+                )
+        if (path / "learning_curve.json").is_file():
             raise InputError(
-                "this folder holds runs with several seeds, not one run",
+                "this folder holds a learning curve and no run",
                 where=path,
-                fix=f"name one of them, such as {path / 'seed-0'}, or use truefit.load_seeds",
+                found="learning_curve.json",
+                wanted="a run: truefit train without --learning-curve",
             )
         if not (path / "config.json").is_file():
             raise InputError(
