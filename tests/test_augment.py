@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from truefit.data.augment import Draw, Pipeline
 from truefit.recipes.recipe import AugmentConfig
@@ -148,3 +149,21 @@ def test_the_result_is_channels_last(store: Tensor, how: dict[str, object]) -> N
     found = augmented(store, **how).permute(0, 3, 1, 2)
     assert found.shape == (64, 3, SIDE, SIDE)
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("factor", "side"), [(0.75, 6), (0.5, 4), (0.3, 2)])
+def test_shrinking_is_bilinear_with_antialiasing_as_torch_has_it(store: Tensor, factor: float, side: int) -> None:
+    found = Pipeline(shrink=factor)(store, None, None)
+    wanted = interpolate(
+        store.permute(0, 3, 1, 2).float(), size=(side, side), mode="bilinear", antialias=True, align_corners=False
+    )
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(found, wanted, atol=1e-3)
+
+
+def test_shrinking_keeps_a_constant_image_and_comes_after_the_crop() -> None:
+    grey = torch.full((2, 8, 8, 3), 200, dtype=torch.uint8)
+    grey[:, 2:6, 2:6] = 100
+    found = Pipeline(crop=0.5, shrink=0.5)(grey, None, None)
+    assert found.shape == (2, 3, 2, 2)
+    assert torch.allclose(found, torch.full_like(found, 100.0))

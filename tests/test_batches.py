@@ -217,9 +217,9 @@ def test_every_image_is_mirrored_in_every_second_epoch(rng: np.random.Generator)
         assert 70 < int(mirrored[0].sum()) < 130
 
 
-def test_parts_are_smaller_in_the_first_half_of_the_training(rng: np.random.Generator) -> None:
+def test_images_are_smaller_in_the_first_half_of_the_training(rng: np.random.Generator) -> None:
     images = pictures(rng)
-    how = Pipeline(crop=0.75, augmentation=AugmentConfig(flip=False, shift=0.0, start_crop=0.5))
+    how = Pipeline(shrink=0.75, augmentation=AugmentConfig(flip=False, shift=0.0, start_shrink=0.5))
     for batches in (
         in_memory(images, plan(), how, epochs=3),
         DatasetBatches(images, plan(), device=CPU, pipeline=how, epochs=3),

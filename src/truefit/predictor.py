@@ -37,7 +37,8 @@ class PredictorConfig:
     images: "files" are decoded, resized and normalised; "tensors" are taken as the training data set gave them.
     image_size: side in pixels. resize: "crop" fits the shorter side and cuts the centre, "stretch" fits both.
     interpolation: how pixels are computed on the way (`data.images.Interpolation`).
-    crop: the centre part that the network sees, as a fraction of the side (above 0, at most 1).
+    crop: the centre part that the network sees, as a fraction of the side (above 0, at most 1). shrink: the factor by
+    which that part is then made smaller (above 0, at most 1).
     mean, std: of each channel, in units of 0..1. averaging: "flip" averages the logits of an image and its
     mirror image. temperature: divides the logits. sure: from which probability on a prediction counts as sure, for
     some wanted accuracies (see `truefit.calibrating`). thresholds: where an image has any number of labels, from which
@@ -50,6 +51,7 @@ class PredictorConfig:
     resize: Literal["crop", "stretch"] = "crop"
     interpolation: Interpolation = "bicubic"
     crop: float = 1.0
+    shrink: float = 1.0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     averaging: Literal["none", "flip"] = "none"
@@ -65,7 +67,13 @@ class PredictorConfig:
     @property
     def pipeline(self) -> Pipeline:
         """The preparation of a batch without augmentation."""
-        return Pipeline(mean=self.mean, std=self.std, scale=255.0 if self.images == "files" else 1.0, crop=self.crop)
+        return Pipeline(
+            mean=self.mean,
+            std=self.std,
+            scale=255.0 if self.images == "files" else 1.0,
+            crop=self.crop,
+            shrink=self.shrink,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -131,6 +131,7 @@ def task_for(
 
 def _shapes(training_set: AnySet, recipe: Recipe) -> list[tuple[int, int]]:
     """Height and width of what the network is shown: in the end, and in the first half where that differs."""
-    height, width = image_size_of(training_set)
-    crops = {recipe.augment.crop, recipe.augment.start_crop or recipe.augment.crop}
-    return [(round(height * crop), round(width * crop)) for crop in sorted(crops, reverse=True)]
+    how = recipe.augment
+    height, width = (round(side * how.crop) for side in image_size_of(training_set))
+    factors = {how.shrink, how.start_shrink or how.shrink}
+    return [(round(height * factor), round(width * factor)) for factor in sorted(factors, reverse=True)]

@@ -139,18 +139,18 @@ def _check_same(begun: dict[str, Any], config: dict[str, Any], folder: RunFolder
     if "recipe.epochs" in different:
         before, now = different["recipe.epochs"]
         schedule = config["recipe"]["schedule"]["name"]
-        # Smaller parts of the images in the first half: which epochs these are depends on their number too.
-        laid_out = schedule not in OPEN_ENDED or config["recipe"]["augment"]["start_crop"] is not None
+        # Smaller images in the first half: which epochs these are depends on their number too.
+        laid_out = schedule not in OPEN_ENDED or config["recipe"]["augment"]["start_shrink"] is not None
         if now > before and not laid_out:
             del different["recipe.epochs"]
         elif now > before and len(different) == 1:
             raise InputError(
                 f"a run with the schedule {schedule} can't be made longer"
                 if schedule not in OPEN_ENDED
-                else "a run with augment.start_crop can't be made longer",
+                else "a run with augment.start_shrink can't be made longer",
                 where=folder.path,
                 found=f"{now} epochs instead of {before}",
-                wanted=f"the same number; or a schedule among {', '.join(OPEN_ENDED)}, and no start_crop",
+                wanted=f"the same number; or a schedule among {', '.join(OPEN_ENDED)}, and no start_shrink",
                 fix=f"it was laid out over {before} epochs: --from {folder.path} starts a new run from its weights",
             )
     if different:

@@ -41,7 +41,9 @@ def out_of_memory(
 
 def _largest(network: nn.Module, training_set: AnySet, recipe: Recipe, size: int, device: torch.device) -> int | None:
     """The largest half, quarter, ... of `size` blank images that goes through the network and back; None: not one."""
-    height, width = (round(side * recipe.augment.crop) for side in image_size_of(training_set))
+    height, width = (
+        round(round(side * recipe.augment.crop) * recipe.augment.shrink) for side in image_size_of(training_set)
+    )
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     try:
         while size > 1:

@@ -104,6 +104,7 @@ class Setup:
             averaging=self.recipe.averaging_resolved,
             crop=self.recipe.augment.crop,
             thresholds=(USUAL,) * labels,
+            shrink=self.recipe.augment.shrink,
         )
 
     def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -119,8 +119,9 @@ class AugmentConfig:
     shift: largest shift in each direction (0..0.5), the border reflected; None is 0.0625. cutout: side of a
     square set to the mean colour (0..1). brightness, contrast: largest relative change (0..1).
     crop: side of the part that is trained on, at a random place (above 0, at most 1); evaluation and prediction use
-    the centre part of this size. Smaller is faster. start_crop: its side in the first half of the training, where
-    smaller parts do as well; None is `crop`.
+    the centre part of this size. shrink: that part's side is then made smaller by this factor (above 0, at most 1),
+    in training, evaluation and prediction alike; work falls with its square, and accuracy much less. start_shrink: the
+    factor in the first half of the training, where less detail does as well; None is `shrink`.
     """
 
     flip: bool | None = None
@@ -129,7 +130,8 @@ class AugmentConfig:
     brightness: float = 0.0
     contrast: float = 0.0
     crop: float = 1.0
-    start_crop: float | None = None
+    shrink: float = 1.0
+    start_shrink: float | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -139,7 +141,7 @@ class AugmentConfig:
             self.shift,
             "a fraction from 0 to 0.5",
         )
-        for name in ("crop", "start_crop"):
+        for name in ("crop", "shrink", "start_shrink"):
             value = getattr(self, name)
             require(value is None or 0 < value <= 1, f"augment.{name}", value, "a fraction above 0, at most 1")
         for name in ("cutout", "brightness", "contrast"):

@@ -83,6 +83,7 @@ def out_of_fold(
 
     from truefit.data.imageset import ImageSet
     from truefit.recipes.quick import RECIPE
+    from truefit.recipes.recipe import AugmentConfig
     from truefit.trainer import Trainer
 
     whole = ImageSet(split="train", classes=classes, labels=labels, pixels=np.ascontiguousarray(pixels))
@@ -90,8 +91,8 @@ def out_of_fold(
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     # Few images make few steps; all get at least about a thousand.
     epochs = epochs or max(EPOCHS, min(30, -(-1000 * RECIPE.batch_size // len(labels))))
-    # Whole crops throughout: what is left out early costs certainty, and certainty is what is asked for here.
-    recipe = replace(RECIPE, name="audit", epochs=epochs, augment=replace(RECIPE.augment, start_crop=None))
+    # Most of each image at its full size: certainty is what is asked for here.
+    recipe = replace(RECIPE, name="audit", epochs=epochs, augment=AugmentConfig(crop=0.875, shift=0.0))
     for number, (train, held) in enumerate(folds.split(np.zeros(len(labels)), labels)):
         trainer = Trainer("convnet", recipe, seed=seed + number)
         trainer.fit(whole.subset(train))
