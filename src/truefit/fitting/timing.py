@@ -102,9 +102,9 @@ def _steps_that_fit(seconds: float, step: float, each_epoch: float, per_epoch: i
 
 
 def _seconds_of_a_step(setup: Setup, most: float) -> float:
-    """Where parts of the images grow in the course of training: the mean of small and large ones."""
+    """Where images grow in the course of training: the mean of small and large ones."""
     # Where the training would stand: at its end; and where it is different there, at its beginning.
-    stands = [1.0] if setup.recipe.augment.start_crop is None else [0.0, 1.0]
+    stands = [1.0] if setup.recipe.augment.start_shrink is None else [0.0, 1.0]
     return sum(_trial(setup, most / len(stands), stand) for stand in stands) / len(stands)
 
 
