@@ -65,6 +65,11 @@ def test_faults_of_model_loader_and_optimizer_are_found_with_this_line():
     assert spoken(declared) == {}
 
 
+def test_function_of_torch_as_loss_is_watched_too():
+    checkup = truefit.doctor.check(network(nn.Softmax(dim=1)), nn.functional.cross_entropy, training_set=TRAINING)
+    assert spoken(checkup) == {"FIT101": "fail"}
+
+
 class Restless(TensorDataset):
     """A data set whose own code draws from every generator."""
 
@@ -157,3 +162,27 @@ def test_bad_options_are_refused(options, text):
 def test_batches_that_are_no_images_and_targets_are_refused():
     with pytest.raises(truefit.InputError, match="images, targets"):
         truefit.doctor.check(network(), nn.CrossEntropyLoss(), training_set=DataLoader(TensorDataset(IMAGES), 16))
+
+
+def test_train_with_doctor_full_tries_out_first_and_ends_with_3(tmp_path, monkeypatch, capsys):
+    from truefit.commands.train import main
+
+    (tmp_path / "softmaxed.py").write_text(
+        "from torch import nn\nfrom truefit import ConvNet\n"
+        "def make():\n    return nn.Sequential(ConvNet(), nn.Softmax(dim=1))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["digits", "--model", "softmaxed:make", "--doctor", "full", "--out", "run", "--json"]) == 3
+    told = capsys.readouterr()
+    assert "FAIL FIT101" in told.err and told.out == ""
+    assert not (tmp_path / "run").exists()
+
+
+def test_named_model_passes_on_bytes(capsys):
+    from truefit.commands.tried import passes
+
+    state = torch.get_rng_state()
+    assert passes("convnet", truefit.load_data("digits"), 0, None)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert capsys.readouterr() == ("", "")

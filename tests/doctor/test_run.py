@@ -169,6 +169,44 @@ def test_every_code_has_its_page():
         assert page(module.RULE.code).startswith(f"# {module.RULE.name}\n")
 
 
+def test_sarif_has_what_its_standard_requires(tmp_path):
+    """The required properties of SARIF 2.1.0, sections 3.13 to 3.52."""
+    (tmp_path / "a script.py").write_text(SETUP + LOOP.replace("        optimizer.zero_grad()\n", ""))
+    done = call(*COMMAND, "--full", "--format", "sarif", "a script.py", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    told = json.loads(done.stdout)
+    assert told["version"] == "2.1.0" and told["$schema"].endswith("sarif-2.1.0.json")
+    (run,) = told["runs"]
+    driver = run["tool"]["driver"]
+    rules = [rule["id"] for rule in driver["rules"]]
+    assert driver["name"] and len(set(rules)) == len(rules)
+    assert all(rule["shortDescription"]["text"] for rule in driver["rules"])
+    assert [result["ruleId"] for result in run["results"]] == ["FIT304"]
+    for result in run["results"]:
+        assert result["ruleId"] in rules and result["message"]["text"]
+        assert result["level"] in ("none", "note", "warning", "error")
+        (place,) = (one["physicalLocation"] for one in result["locations"])
+        assert place["artifactLocation"]["uri"] == "a%20script.py"
+        assert place["region"]["startLine"] >= 1
+
+
+def test_module_is_run_as_python_would(tmp_path):
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__init__.py").write_text("")
+    (tmp_path / "pack" / "parts.py").write_text(SETUP)
+    buggy = LOOP.replace("        optimizer.zero_grad()\n", "")
+    (tmp_path / "pack" / "__main__.py").write_text(
+        f"import sys\nfrom .parts import *\n{buggy}\nprint(__name__, sys.argv[1:])\n"
+    )
+    done = call(*COMMAND, "--full", "--json", "-m", "pack", "--epochs", "3", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "__main__ ['--epochs', '3']" in done.stderr
+    (found,) = (one for one in json.loads(done.stdout)["findings"] if one["outcome"] == "fail")
+    assert found["code"] == "FIT304" and found["where"]["file"].endswith("__main__.py")
+    missing = call(*COMMAND, "-m", "no_such_module", cwd=tmp_path)
+    assert missing.returncode == 2 and "can't be found" in missing.stderr
+
+
 def test_sarif_and_github_name_file_and_line(watched):
     from truefit.doctor.report import as_github, as_sarif
 

@@ -122,9 +122,9 @@ class TrainCommand:
     """Share the work between this many processes on this machine, as torchrun does. docs/distributed.md tells more."""
     from_run: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Start from the weights of this run."""
-    doctor: Literal["on", "off"] = "on"
+    doctor: Literal["on", "full", "off"] = "on"
     """on: the doctor's monitors look after the training, at next to no cost; what they find stands in the log, in
-    doctor.json and in the report."""
+    doctor.json and in the report. full: before that a few steps are tried out; exit code 3 where a check fails."""
     json: bool = False
     """Print one machine-readable line on stdout at the end; everything else goes to stderr."""
     quiet: bool = False
@@ -281,6 +281,11 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
             return _run_seeds(trainer, data, command, make, stream)
         if command.dry_run:
             return _dry_run(trainer, data, out, command, lines)
+        if command.doctor == "full":
+            from truefit.commands.tried import passes
+
+            if not passes(trainer.model, data, config.seed, None if command.quiet else stream):
+                return 3
         start = time.perf_counter()
         run = trainer.fit(
             data,

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import quote
 
 from truefit.doctor.finding import Finding, Outcome, worst_first
 
@@ -106,7 +107,7 @@ def as_sarif(findings: list[Finding]) -> dict[str, Any]:
         }
         if finding.where.file and finding.where.line:
             place = {
-                "artifactLocation": {"uri": _relative(finding.where.file)},
+                "artifactLocation": {"uri": _uri(finding.where.file)},
                 "region": {"startLine": finding.where.line},
             }
             result["locations"] = [{"physicalLocation": place}]
@@ -118,6 +119,12 @@ def as_sarif(findings: list[Finding]) -> dict[str, Any]:
         "version": "2.1.0",
         "runs": [{"tool": {"driver": driver}, "results": results}],
     }
+
+
+def _uri(file: str) -> str:
+    """Relative to the folder where the doctor runs, which is the checkout's root in CI; else absolute."""
+    relative = _relative(file)
+    return Path(relative).as_uri() if Path(relative).is_absolute() else quote(relative)
 
 
 def _relative(file: str | None) -> str:
