@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -63,16 +63,18 @@ def train_epoch(
     precision: Precision | None = None,
     average: Average | None = None,
     so_far: PassSoFar | None = None,
+    frozen: Sequence[nn.Module] = (),
     observe: Observer = nobody,
 ) -> PassResult:
     """Train for one epoch (numbered from 0): one optimiser step for each batch, `accumulate` parts a step.
 
     average: follows the weights after each step. so_far: what was done of this epoch already; it begins after that.
+    frozen: modules that stay in eval mode, so that their BatchNorm does not move.
     """
     precision = precision or Precision()
     gradient = GradientStep(network, optimizer, clip_norm=clip_norm, precision=precision)
     meter = _Meter("train", epoch, batches, observe, gradient, so_far)
-    with mode(network, training=True), closing(batches.epoch(epoch, meter.begun)) as stream:
+    with mode(network, training=True, frozen=frozen), closing(batches.epoch(epoch, meter.begun)) as stream:
         for step, batch in enumerate(stream, start=meter.begun):
             gradient.clear()
             loss: Tensor | None = None
@@ -135,11 +137,13 @@ def evaluate(
 
 
 @contextmanager
-def mode(network: nn.Module, *, training: bool) -> Iterator[None]:
-    """Put the network in train or eval mode, then give every module back the mode it came with."""
+def mode(network: nn.Module, *, training: bool, frozen: Sequence[nn.Module] = ()) -> Iterator[None]:
+    """Put the network in train or eval mode, what is frozen in eval mode; then give every module its own mode back."""
     before = [(module, module.training) for module in network.modules()]
     try:
         network.train(training)
+        for module in frozen:
+            module.eval()
         yield
     finally:
         for module, was in before:

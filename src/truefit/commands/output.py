@@ -30,6 +30,8 @@ def print_json(value: dict[str, Any]) -> None:
 
 def print_epochs(history: list[dict[str, Any]], chosen: int | None, stream: TextIO) -> None:
     """A table with a row for each epoch; the chosen one is marked."""
+    if not history:
+        return
     from rich.console import Console
     from rich.table import Table
 

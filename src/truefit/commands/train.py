@@ -20,7 +20,7 @@ from truefit.commands.arguments import parse
 from truefit.config import from_plain, require, seconds_of, to_plain
 from truefit.data.columns import Columns
 from truefit.errors import InputError
-from truefit.recipes.lookup import find_recipe
+from truefit.recipes.lookup import find_recipe, model_of
 from truefit.recipes.recipe import OptimizerName, Recipe, ScheduleName
 
 
@@ -162,13 +162,19 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     # The long form of --optimizer too must not keep another optimiser's learning rate.
     arguments = [re.sub(r"^--optimizer\.name(?==|$)", "--optimizer", word) for word in arguments]
     given = {"--recipe": _value(arguments, "--recipe"), "--config": _value(arguments, "--config")}
-    recipe = find_recipe(given["--recipe"] or "standard")
-    config = TrainConfig(recipe=recipe)
+    config = _of_recipe(given["--recipe"] or "standard")
     if given["--config"] is not None:
         if given["--recipe"] is not None:
             raise InputError("--config and --recipe both say where to start from", fix="leave one of them out")
         config = _read_config(Path(given["--config"]), config)
     return parse(TrainCommand, "train", arguments, default=TrainCommand(config=config))
+
+
+def _of_recipe(name: str) -> TrainConfig:
+    """The settings that a recipe begins with: its own, and the model and weights that it is meant for."""
+    recipe = find_recipe(name)
+    model, weights = model_of(name)
+    return TrainConfig(recipe=recipe, weights=weights, model=model or TrainConfig.model)
 
 
 def _value(arguments: Sequence[str], option: str) -> str | None:
@@ -188,7 +194,7 @@ def _read_config(path: Path, base: TrainConfig) -> TrainConfig:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError("the config file can't be read", where=path, found=error, wanted="YAML") from error
     if isinstance(plain, dict) and isinstance(plain.get("recipe"), str):
-        plain["recipe"] = to_plain(find_recipe(plain["recipe"]))
+        base = _of_recipe(plain.pop("recipe"))
     return from_plain(TrainConfig, plain if plain is not None else {}, where="", base=base)
 
 

@@ -14,7 +14,7 @@ from truefit.errors import InputError, shorten
 from truefit.fitting.plan import AnySet
 from truefit.measure import class_names, image_size_of
 from truefit.models.lookup import image_sizes
-from truefit.recipes.recipe import Recipe
+from truefit.recipes.recipe import Recipe, TransferConfig
 from truefit.tasks.multi_label import MultiLabel
 from truefit.tasks.single_label import SingleLabel
 
@@ -69,6 +69,17 @@ def check_recipe(recipe: Recipe, classes: Classes, *, validated: bool, has_lengt
             "class weights do not match the classes",
             found=f"{len(weights)} weights",
             wanted=len(classes),
+        )
+
+
+def check_transfer(config: TransferConfig, *, pretrained: bool) -> None:
+    """Raise InputError where a probe would be fitted to the features of random weights."""
+    if config.probe and not pretrained:
+        raise InputError(
+            "there is nothing to transfer: the network would begin from random weights",
+            found="a probe without pretrained weights",
+            wanted="weights that have seen other images",
+            fix="--weights pretrained, with a --model that has some; or another --recipe",
         )
 
 

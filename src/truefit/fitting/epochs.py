@@ -17,6 +17,7 @@ from truefit.data.shortened import Shortened
 from truefit.errors import InputError
 from truefit.events import EpochFinished, FitStarted, Note, Observer
 from truefit.fitting.best import Best
+from truefit.fitting.freezing import Freezing
 from truefit.fitting.keeping import Keeping
 from truefit.fitting.progress import Progress, together
 from truefit.fitting.setup import Setup
@@ -46,7 +47,8 @@ class Epochs:
         setup = self.setup
         recipe, settings, notify, length = setup.recipe, setup.settings, setup.plan.notify, setup.length
         training = setup.batches(setup.training_set, "training set", recipe.batch_size, setup.plan.seed)
-        optimizer = build_optimizer(setup.network, recipe.optimizer)
+        freezing = Freezing(setup.network, recipe.transfer, length.epochs)
+        optimizer = build_optimizer(setup.network, recipe.optimizer, freezing.rates())
         # An iterable set has no length: its schedule is by epochs alone.
         schedule = Schedule(
             optimizer, recipe.schedule, steps_per_epoch=training.steps or 1, epochs=length.laid_out, swa=recipe.swa
@@ -89,6 +91,7 @@ class Epochs:
                 precision=precision,
                 average=setup.average,
                 so_far=progress.so_far(),
+                frozen=freezing.apply(epoch),
                 observe=observe,
             )
             trained_for = time.perf_counter() - start
@@ -128,6 +131,7 @@ class Epochs:
                 self._record_end(progress.epoch, 0, keeping)
             if saver is not None:
                 saver.end_of_epoch()
+        freezing.end()
         if saver is not None:
             saver.finish()
 
@@ -217,6 +221,8 @@ class Epochs:
     @property
     def weights(self) -> str:
         """Which weights are kept, in words."""
+        if not self.history:
+            return "of the probe, chosen by cross-validation within train"
         if self.best.weights is None:
             return f"last (epoch {len(self.history)})"
         return f"best (epoch {self.best.epoch})"

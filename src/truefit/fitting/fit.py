@@ -19,6 +19,7 @@ from truefit.fitting.epochs import Epochs
 from truefit.fitting.keeping import Keeping
 from truefit.fitting.memory import is_out_of_memory, out_of_memory
 from truefit.fitting.plan import AnySet, FitPlan
+from truefit.fitting.probe import describe, fit_probe
 from truefit.fitting.selection import in_ledger, note_training
 from truefit.fitting.setup import Setup
 from truefit.fitting.timing import fit_into_time
@@ -50,6 +51,7 @@ class Fit:
         self.config = self.setup.config
         self.ledger = Ledger()
         self.calibration: dict[str, Any] | None = None
+        self.probe: dict[str, Any] | None = None
 
     def run(self, keeping: Keeping | None = None) -> Run:
         """Train, measure, write. keeping: the folder, and how state is saved there; None writes nothing.
@@ -67,7 +69,11 @@ class Fit:
                 rng.seed_apart(setup.plan.seed, dist.rank())
                 if folder is not None:
                     folder.write_config(self.describe())
+                if setup.recipe.transfer.probe and (keeping is None or keeping.found is None):
+                    self.probe = describe(fit_probe(setup, self.ledger))
                 self.epochs.run(keeping, clock)
+                if folder is not None and not self.epochs.history:
+                    folder.without_epochs()
                 last = copy.deepcopy(setup.network.state_dict())
                 self.epochs.restore_best()
                 self._note_training()
@@ -186,7 +192,11 @@ class Fit:
         predictor = self.predictor()
         shown = setup.validation_set if setup.validation_set is not None else setup.training_set
         images = golden_images(shown, setup.plan.seed)
-        added = {"calibration": self.calibration, "golden_confidence": golden_confidence(predictor, images)}
+        added = {
+            "calibration": self.calibration,
+            "probe": self.probe,
+            "golden_confidence": golden_confidence(predictor, images),
+        }
         folder.write_model(
             {**describe_model(setup.plan, predictor), **added},
             setup.network.state_dict(),

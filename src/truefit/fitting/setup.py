@@ -19,6 +19,7 @@ from truefit.fitting.checks import (
     check_classes,
     check_named_model,
     check_recipe,
+    check_transfer,
     probe,
     task_for,
 )
@@ -127,6 +128,8 @@ class Setup:
         check_classes(self.classes, self.validation_set, self.test_set)
         if isinstance(self.plan.model, str):
             check_named_model(self.plan.model, self.recipe, self.training_set, self.classes)
+        begun = self.plan.weights is not None or self.plan.begun_with is not None
+        check_transfer(self.recipe.transfer, pretrained=begun or not isinstance(self.plan.model, str))
         check_recipe(
             self.recipe,
             self.classes,

@@ -15,6 +15,8 @@ from truefit.optim.uncompiled import uncompiled
 from truefit.recipes.recipe import OptimizerConfig
 
 Groups = list[dict[str, Any]]
+# id(parameter) -> its learning rate as a share of the usual one.
+Rates = dict[int, float]
 
 # Fused kernels update all tensors in one call, on CPU, CUDA and MPS alike.
 BUILDERS: dict[str, Callable[[Groups, OptimizerConfig], torch.optim.Optimizer]] = {
@@ -27,7 +29,7 @@ BUILDERS: dict[str, Callable[[Groups, OptimizerConfig], torch.optim.Optimizer]] 
 }
 
 
-def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+def build_optimizer(network: nn.Module, config: OptimizerConfig, rates: Rates | None = None) -> torch.optim.Optimizer:
     """The optimiser of the network's trainable parameters; weight decay on weights of two or more dimensions only.
 
     Biases and the scales of norm layers do not change what a unit computes in the way that weights do, and decay
@@ -36,10 +38,14 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
     trainable = [p for p in network.parameters() if p.requires_grad]
     if not trainable:
         raise InputError("the network has no trainable parameters", found="requires_grad is False for all of them")
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    rates = rates or {}
+    groups = []
+    # The highest rate first: it is the one that the history tells.
+    for share in sorted({rates.get(id(p), 1.0) for p in trainable}, reverse=True):
+        own = [p for p in trainable if rates.get(id(p), 1.0) == share]
+        lr = config.peak_lr * share
+        groups.append({"params": [p for p in own if p.ndim >= 2], "weight_decay": config.weight_decay, "lr": lr})
+        groups.append({"params": [p for p in own if p.ndim < 2], "weight_decay": 0.0, "lr": lr})
     with uncompiled():
         optimizer = BUILDERS[config.name]([group for group in groups if group["params"]], config)
     if config.lookahead is not None:

@@ -22,3 +22,9 @@ def find_recipe(name: str) -> Recipe:
         raise InputError(f'no recipe is called "{name}"', where="--recipe", fix=nearest(name, recipe_names()))
     recipe: Recipe = importlib.import_module(f"truefit.recipes.{name}").RECIPE
     return recipe
+
+
+def model_of(name: str) -> tuple[str | None, str | None]:
+    """The model and the weights that the named recipe is meant for, where it says so by `MODEL` and `WEIGHTS`."""
+    module = importlib.import_module(f"truefit.recipes.{name}")
+    return getattr(module, "MODEL", None), getattr(module, "WEIGHTS", None)

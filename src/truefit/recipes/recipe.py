@@ -192,6 +192,32 @@ class SwaConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransferConfig:
+    """What is learnt of a pretrained network, and in which order.
+
+    probe: fit the layer of the classes first, by logistic regression on features of the frozen network. strengths: of
+    its regularisation (C of scikit-learn: larger is weaker), from which cross-validation within the training set
+    chooses; folds: of that, at least 2. The recipe's epochs come after it; with 0 there are none.
+    In them the network is thawed stage by stage from its end: `stages` before the layer of the classes (None: all), in
+    equal parts of the epochs, each with `rate_decay` (above 0, at most 1) of the learning rate of the one after it.
+    """
+
+    probe: bool = False
+    strengths: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0, 1000.0)
+    folds: int = 5
+    stages: int | None = 2
+    rate_decay: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        usable = len(self.strengths) > 0 and all(0 < strength < float("inf") for strength in self.strengths)
+        require(usable, "transfer.strengths", self.strengths, "finite numbers above 0")
+        require(self.folds >= 2, "transfer.folds", self.folds, "at least 2")
+        require(self.stages is None or self.stages >= 0, "transfer.stages", self.stages, "at least 0")
+        require(0 < self.rate_decay <= 1, "transfer.rate_decay", self.rate_decay, "above 0, at most 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All that decides a training but the data, the model and the seed.
 
@@ -222,6 +248,7 @@ class Recipe:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
     swa: SwaConfig = field(default_factory=SwaConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     clip_norm: float | None = None
     early_stopping: int | None = None
     averaging: Literal["auto", "none", "flip"] = "auto"
@@ -231,11 +258,12 @@ class Recipe:
         check_types(self)
         for name in ("epochs", "batch_size", "accumulate"):
             value = getattr(self, name)
+            fewest = 0 if name == "epochs" and self.transfer.probe else 1
             require(
-                isinstance(value, int) and not isinstance(value, bool) and value >= 1,
+                isinstance(value, int) and not isinstance(value, bool) and value >= fewest,
                 name,
                 value,
-                "a whole number, at least 1",
+                f"a whole number, at least {fewest}",
                 f"--{name.replace('_', '-')} 10",
             )
         for name in ("max_steps", "stop_at_step"):

@@ -239,6 +239,14 @@ class RunFolder:
     def add_epoch(self, record: dict[str, Any]) -> None:
         """A line of the history. With the first, a run that was being replaced is gone for good."""
         append_line(self.path / "history.jsonl", record)
+        self._replace()
+
+    def without_epochs(self) -> None:
+        """An empty history: the network was fitted without any. A run that was being replaced is gone for good."""
+        self.write_history([])
+        self._replace()
+
+    def _replace(self) -> None:
         if self.aside is not None and self.aside.is_dir():
             shutil.rmtree(self.aside)
 
