@@ -19,7 +19,7 @@ from torch import nn
 
 import truefit
 from truefit.export import program
-from truefit.export.parity import Differing, Parity
+from truefit.export.parity import Differing, Parity, _decided, _differing
 from truefit.export.targets import target_names
 
 FILES = {"onnx": "model.onnx", "torch": "model.pt2", "int8": "model.int8.onnx", "openvino": "model.xml"}
@@ -247,3 +247,17 @@ def test_a_network_that_no_graph_can_hold_ends_with_1(invoke, fruit, tmp_path, m
     assert answer.code == 1
     assert "the network can't be exported to torch" in answer.err
     assert not Path("own/export").exists()
+
+
+def test_several_labels_are_compared_by_their_thresholds():
+    images = truefit.ImageSet(
+        split="validation",
+        classes=("a", "b", "c"),
+        labels=np.array([[1, 0, 1], [0, 0, 0]], np.int64),
+        pixels=np.zeros((2, 8, 8, 3), np.uint8),
+    )
+    run = np.array([[2.0, -1.0, 0.5], [-1.0, -1.0, -1.0]], np.float32)
+    exported = np.array([[2.0, -1.0, -0.5], [-1.0, -1.0, -1.0]], np.float32)
+    thresholds = (0.5, 0.5, 0.5)
+    (one,) = _differing(run, _decided(run, thresholds), _decided(exported, thresholds), images, thresholds)
+    assert (one.index, one.run, one.exported, one.margin) == (0, "a, c", "a", pytest.approx(0.5))

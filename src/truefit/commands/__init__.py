@@ -21,6 +21,7 @@ COMMANDS = {
     "report": "a run as one page, a model card or plots; several runs side by side",
     "calibrate": "make a run's confidence believable, and fix thresholds for predict --sure",
     "export": "a run as one file for another runtime, with the proof that it gives the same answers",
+    "find-lr": "suggest a learning rate: a range test of a few seconds, with its plot",
     "doctor": "find silent bugs in training scripts and data: doctor run, doctor data, doctor explain",
     "cache": "list or remove decoded images that are kept on disk",
 }
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 wanted=f"truefit {' or '.join(SHARED)}, which share the work",
                 fix="start it without torchrun",
             )
-        code: int = importlib.import_module(f"truefit.commands.{words[0]}").main(words[1:])
+        code: int = importlib.import_module(f"truefit.commands.{words[0].replace('-', '_')}").main(words[1:])
         return code
     except TruefitError as error:
         if dist.may_tell_error():

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import logit
 
 from truefit.comparison.paired import difference_interval
 from truefit.data.imageset import ImageSet
 from truefit.export.program import Answer
 from truefit.metrics.intervals import wilson
-from truefit.predictor import Predictor
+from truefit.predictor import NO_LABEL, Predictor
+from truefit.runs.multi_label import given_labels
 
 TOLERANCE = 1e-3
 MAX_DROP = 0.01
@@ -26,7 +28,8 @@ SIZES = (1, 3)
 
 @dataclass(frozen=True, kw_only=True)
 class Differing:
-    """An image for which the file gives another class. margin: between the run's two highest logits."""
+    """An image for which the file gives another class. margin: between the run's two highest logits; where an
+    image may have several labels, between a label's logit and its threshold, the largest of those that changed."""
 
     index: int
     path: str | None
@@ -148,8 +151,10 @@ def compare_answers(
         if on_progress is not None:
             on_progress(start + len(batch), n)
     run, exported = np.concatenate(wanted), np.concatenate(given)
-    before, after = run.argmax(axis=1), exported.argmax(axis=1)
-    right, still_right = before == images.labels, after == images.labels
+    thresholds = predictor.config.thresholds
+    before, after = _decided(run, thresholds), _decided(exported, thresholds)
+    labels = images.labels.reshape(n, -1)
+    right, still_right = (before == labels).all(axis=1), (after == labels).all(axis=1)
     return Parity(
         target=target,
         runtime=runtime,
@@ -159,7 +164,7 @@ def compare_answers(
         tolerance=tolerance,
         max_drop=max_drop,
         largest_difference=float(np.abs(run - exported).max()),
-        differing=_differing(run, before, after, images),
+        differing=_differing(run, before, after, images, thresholds),
         correct=int(right.sum()),
         exported_correct=int(still_right.sum()),
         only_run=int((right & ~still_right).sum()),
@@ -186,18 +191,35 @@ def _latency(reference: Answer, answer: Answer, one: np.ndarray) -> dict[str, fl
     return {name: round(1000 * median(spent), 3) for name, spent in seconds.items()}
 
 
-def _differing(run: np.ndarray, before: np.ndarray, after: np.ndarray, images: ImageSet) -> tuple[Differing, ...]:
-    rows = np.flatnonzero(before != after)
+def _decided(logits: np.ndarray, thresholds: tuple[float, ...]) -> np.ndarray:
+    """What is said of each image: its class (n, 1); where it may have several labels which it is given, (n, K)."""
+    return given_labels(logits, thresholds)[0] if thresholds else logits.argmax(axis=1)[:, None]
+
+
+def _differing(
+    run: np.ndarray, before: np.ndarray, after: np.ndarray, images: ImageSet, thresholds: tuple[float, ...]
+) -> tuple[Differing, ...]:
+    changed = before != after
+    rows = np.flatnonzero(changed.any(axis=1))
     if not len(rows):
         return ()
-    highest = np.sort(run[rows], axis=1)
-    margins = highest[:, -1] - highest[:, -2]
+    if thresholds:
+        # How far the farthest label that changed was from its threshold, in logits.
+        margins = np.where(changed, np.abs(run - logit(np.asarray(thresholds))), 0).max(axis=1)[rows]
+    else:
+        highest = np.sort(run[rows], axis=1)
+        margins = highest[:, -1] - highest[:, -2]
+
+    def name(decided: np.ndarray) -> str:
+        named = np.flatnonzero(decided) if thresholds else decided
+        return ", ".join(images.classes[index] for index in named) or NO_LABEL
+
     found = [
         Differing(
             index=int(row),
             path=images.paths[row] if images.paths is not None else None,
-            run=images.classes[before[row]],
-            exported=images.classes[after[row]],
+            run=name(before[row]),
+            exported=name(after[row]),
             margin=float(margin),
         )
         for row, margin in zip(rows, margins, strict=True)

@@ -34,10 +34,11 @@ class Graph(nn.Module):
         super().__init__()
         self.prepare = predictor.config.pipeline
         self.module = predictor.module
+        self.several = predictor.config.multi_label
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.module(self.prepare(images.permute(0, 2, 3, 1), None, None))
-        return logits, logits.softmax(dim=1)
+        return logits, logits.sigmoid() if self.several else logits.softmax(dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ def describe(predictor: Predictor, example: Tensor) -> dict[str, str]:
     before = "the images as the training data set gave them"
     if config.images == "files":
         how = "the shorter side fits, the centre is kept" if config.resize == "crop" else "both sides are stretched"
-        before = f"decode, turn upright, resize to {height} x {width} ({how}; bicubic with antialiasing)"
+        before = f"decode, turn upright, resize to {height} x {width} ({how}; {config.interpolation} of Pillow)"
     return {
         "truefit_version": version("truefit"),
         "classes": json.dumps(list(config.classes), ensure_ascii=False),
