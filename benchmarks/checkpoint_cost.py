@@ -75,6 +75,9 @@ def large_state() -> dict[str, float]:
         store = Store(Path(out))
         step = 0
         saver = Saver(store, Interval(epochs=True), lambda: (Position(0, step), state), Signals(), notify=nobody)
+        # After the first step the memory for the copies is fetched.
+        gaps(saver, 1)
+        saver.wait()
         still = gaps(saver, 300)
         longest = []
         for _ in range(5):

@@ -24,9 +24,9 @@ from pathlib import Path
 from protocol import save
 
 TRUEFIT = [sys.executable, "-c", "from truefit.commands import main; raise SystemExit(main())"]
-EPOCHS, BATCH = 5, 32
+EPOCHS, BATCH = 3, 32
 WORDS = ["train", "digits", "--epochs", str(EPOCHS), "--batch-size", str(BATCH), "--ema.decay", "0.99", "--resume"]
-WORDS += ["--checkpoint-every", "5steps", "--device", "cpu"]
+WORDS += ["--checkpoint-every", "5steps", "--device", "cpu", "--no-report"]
 
 
 def main() -> None:

@@ -398,6 +398,7 @@ def test_workers_make_no_difference():
     assert same(with_none, with_two)
 
 
+@pytest.mark.timeout(60)  # Without the mending it would wait for its workers for ever.
 def test_workers_end_with_a_training_that_breaks_off():
     before = set(multiprocessing.active_children())
 

@@ -113,13 +113,13 @@ def alone() -> Iterator[None]:
         _alone -= 1
 
 
-def may_tell_error() -> bool:
+def may_tell_error(error: BaseException) -> bool:
     """Whether this process is the one to say what went wrong: the first that asks, in all that were started together.
 
-    The others fail because it did.
+    The others fail because it did. Before there is a group, each finds what is wrong with the command by itself.
     """
     if _store is None:
-        return True
+        return not isinstance(error, TruefitError) or os.environ.get("RANK", "0") == "0"
     # A new attempt of an elastic training has the same store.
     key = f"truefit/error/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     try:

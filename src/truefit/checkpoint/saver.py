@@ -14,8 +14,8 @@ from truefit import dist
 from truefit.checkpoint.interval import Interval
 from truefit.checkpoint.signals import Signals, requeue
 from truefit.checkpoint.store import Position, Store
-from truefit.checkpoint.tree import flatten
-from truefit.errors import Interrupted
+from truefit.checkpoint.tree import blank, flatten
+from truefit.errors import Interrupted, NonFiniteError
 from truefit.events import Event, Note, Observer, Progress, StepFinished
 
 Capture = Callable[[], tuple[Position, Any]]
@@ -48,6 +48,7 @@ class Saver:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._buffers: dict[str, Tensor] = {}
+        self._prepared = False
 
     def __call__(self, event: Event) -> None:
         """Told of every step; in an evaluation, of its progress, as a signal may come then too."""
@@ -56,6 +57,8 @@ class Saver:
             every = self.interval
             self._due |= every.steps is not None and self._steps >= every.steps
             self._due |= every.seconds is not None and time.perf_counter() - self._last >= every.seconds
+            if not self._prepared and not self._due:
+                self._prepare()
             self._between_steps()
         elif isinstance(event, Progress) and event.split != "train" and dist.world() == 1:
             # Several processes come here at times of their own; they agree at the end of the epoch.
@@ -83,6 +86,31 @@ class Saver:
         if self._error is not None:
             error, self._error = self._error, None
             raise error
+
+    def _prepare(self) -> None:
+        """Get the memory for the copies, in a thread: new memory costs several times what copying into it does.
+
+        After the first step, when the optimiser has its state.
+        """
+        self._prepared = True
+        if not self._can_save:
+            return
+        try:
+            _, tree = self.capture()
+        except NonFiniteError:
+            # Nothing to be saved; the loop tells it in its own time.
+            return
+        if self.store is not None:
+            self._thread = threading.Thread(
+                target=self._get_memory, args=(tree,), name="truefit-checkpoint", daemon=True
+            )
+            self._thread.start()
+
+    def _get_memory(self, tree: Any) -> None:
+        try:
+            self._buffers = blank(tree)
+        except BaseException as error:
+            self._error = error
 
     def _between_steps(self) -> None:
         if self._thread is not None and not self._thread.is_alive():
@@ -126,7 +154,7 @@ class Saver:
     def _save(self) -> Position:
         start = time.perf_counter()
         position, tree = self.capture()
-        self._due, self._steps, self._last = False, 0, time.perf_counter()
+        self._due, self._steps, self._last, self._prepared = False, 0, time.perf_counter(), True
         if self.store is not None:
             plain, tensors = flatten(tree, self._buffers)
             self._buffers = tensors

@@ -54,6 +54,16 @@ def flatten(tree: Any, buffers: dict[str, Tensor] | None = None) -> tuple[Any, d
     return visit(tree, "", True), tensors
 
 
+def blank(tree: Any, path: str = "") -> dict[str, Tensor]:
+    """Memory for the copies that `flatten` makes of a tree, written once so that the system has given it."""
+    if isinstance(tree, Tensor):
+        return {path: torch.zeros_like(tree, device="cpu", memory_format=torch.preserve_format)}
+    if isinstance(tree, dict | list | tuple):
+        children = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        return {name: buffer for key, child in children for name, buffer in blank(child, f"{path}/{key}").items()}
+    return {}
+
+
 def unflatten(plain: Any, tensors: dict[str, Tensor], device: torch.device) -> Any:
     """The tree again: each tensor with the strides it had, and on `device` where it was not on the CPU.
 

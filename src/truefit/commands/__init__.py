@@ -68,19 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = importlib.import_module(f"truefit.commands.{words[0].replace('-', '_')}").main(words[1:])
         return code
     except TruefitError as error:
-        if dist.may_tell_error():
+        if dist.may_tell_error(error):
             print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     except KeyboardInterrupt as stop:
-        if dist.may_tell_error():
+        if dist.may_tell_error(stop):
             print(str(stop) or "interrupted", file=sys.stderr)
         return getattr(stop, "exit_code", 130)
     except BrokenPipeError:
         # The reader of a pipe has gone; python would complain once more when closing stdout.
         sys.stderr.close()
         return 1
-    except Exception:
-        if dist.may_tell_error():
+    except Exception as error:
+        if dist.may_tell_error(error):
             raise
         return 1
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from truefit.checkpoint.store import Position
 from truefit.events import Event, Observer, PassSoFar, StepFinished
 
@@ -42,8 +44,9 @@ class Progress:
         if done is None:
             return Position(self.epoch, 0), state
         state["pass"] = {
-            "losses": done.losses,
-            "sizes": done.sizes,
+            # As tensors: writing many numbers as text would hold the interpreter's lock, and the training with it.
+            "losses": torch.tensor(done.losses, dtype=torch.float64),
+            "sizes": torch.tensor(done.sizes, dtype=torch.int64),
             "correct": done.correct,
             "missed": done.missed,
             "seconds": seconds,
@@ -56,7 +59,7 @@ class Progress:
         if state["pass"] is not None:
             values = dict(state["pass"])
             self._spent = float(values.pop("seconds"))
-            done = PassSoFar(**values)
+            done = PassSoFar(**{**values, "losses": values["losses"].tolist(), "sizes": values["sizes"].tolist()})
             self.so_far = lambda: done
 
 
