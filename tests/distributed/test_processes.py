@@ -70,7 +70,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the second process in /proc")
 def test_training_goes_on_to_the_same_end_after_a_worker_is_killed(tmp_path, undisturbed):
     run = tmp_path / "run"
-    elastic = [TORCHRUN, "--standalone", "--nproc-per-node", 2, "--max-restarts", 1, "-m", "truefit"]
+    elastic = [TORCHRUN, "--standalone", "--nproc-per-node", 2, "--max-restarts", 3, "-m", "truefit"]
     process = start(*elastic, *WORDS, "--out", run)
     wait_for_a_checkpoint(run, process)
     os.kill(worker(1, run), signal.SIGKILL)
