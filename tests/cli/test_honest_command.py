@@ -92,7 +92,6 @@ def test_folds_by_command_go_on_and_can_be_evaluated(invoke, fruit):
     assert invoke(*words, "--group-pattern", "^.").code == 2
     for unfit in (["--select-on", "test"], ["--seeds", "2"]):
         assert invoke(*words, *unfit).code == 2
-    assert "--group-pattern says nothing without --folds" in invoke("train", fruit, "--group-pattern", "^.").err
 
 
 def test_folds_and_curve_refuse_weights_that_have_seen_what_is_held_out(invoke, trained):

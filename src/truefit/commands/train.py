@@ -30,7 +30,7 @@ class TrainConfig:
 
     data: Annotated[str, tyro.conf.Positional] = "digits"
     """digits, cifar10, cifar100, mnist, fashion-mnist, svhn, or a folder: with train/ and val/ and/or test/, or of
-    class folders; a table (.csv, .tsv, .parquet)."""
+    class folders; a table (.csv, .tsv, .parquet); arrays (.npz, .npy, .pt); shards (.tar); hf:OWNER/NAME."""
     model: str = "convnet"
     """convnet, a model of torchvision such as resnet18, timm:NAME, or package.module:callable for one of your own."""
     weights: str | None = None
@@ -101,8 +101,8 @@ class TrainCommand:
     """Train once for each of so many folds of train and validation: OUT/fold-1 ..., and pooled figures in OUT. Test is
     not touched. The same command again goes on where it was interrupted."""
     group_pattern: str | None = None
-    """With --folds: a regular expression for file names; images with the same match (its first group, where it has
-    one) stay in one fold."""
+    """A regular expression for file names: images with the same match (its first group, where it has one) stay in one
+    split, and with --folds in one fold."""
     learning_curve: bool = False
     """Train on 12, 25, 50 and 100 % of train with three seeds each, and say whether more data would help. Test is not
     touched."""
@@ -252,8 +252,6 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
             fix="leave one of them out" if command.overwrite else "--out FOLDER",
         )
     many = command.folds is not None or command.learning_curve
-    if command.group_pattern is not None and not many:
-        raise InputError("--group-pattern says nothing without --folds", fix="--folds 5, or leave it out")
     if command.seeds is not None:
         require(command.seeds >= 1, "seeds", command.seeds, "at least 1", "--seeds 5")
     elif many or not dist.is_first():
@@ -272,6 +270,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
                 split_seed=config.split_seed,
                 skip_unreadable=config.skip_unreadable,
                 columns=config.columns,
+                group_pattern=None if many else command.group_pattern,
                 on_progress=None if command.quiet else bar.reading,
             )
         bar.close()

@@ -99,7 +99,7 @@ def hold_out_groups(
 
 def pool_of(data: Data) -> ImageSet:
     """Train and validation as one set; test is left out."""
-    return data.train if data.validation is None else _joined(data.train, data.validation)
+    return data.train if data.validation is None else joined(data.train, data.validation)
 
 
 def fold_of(data: Data, fold: int, folds: int, group_pattern: str | None = None) -> Data:
@@ -142,7 +142,7 @@ def fold_of(data: Data, fold: int, folds: int, group_pattern: str | None = None)
     )
 
 
-def _joined(first: ImageSet, second: ImageSet) -> ImageSet:
+def joined(first: ImageSet, second: ImageSet) -> ImageSet:
     """Two splits of one data set, held in the same way, as one."""
     pixels, cached, packed, paths, groups = None, None, None, None, None
     if first.pixels is not None and second.pixels is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from truefit.config import from_plain, to_plain
 from truefit.data.columns import Columns
 from truefit.data.folds import fold_of
+from truefit.data.grouping import by_groups
 from truefit.data.images import Interpolation, Progress, Resize
 from truefit.data.imageset import Data, ImageSet
 from truefit.data.listing import arrange, chosen_split
@@ -55,7 +56,9 @@ def load_data(
                      folder that need more are decoded into the cache on disk (see `cache`), or, where that
                      can't be written, read from their files in every epoch
     on_progress:     called with (files decoded, files in all)
-    fold, folds:     fold number `fold` (from 1) of `folds`, see `folds.fold_of`; group_pattern belongs to it
+    fold, folds:     fold number `fold` (from 1) of `folds`, see `folds.fold_of`
+    group_pattern:   images whose file names have the same match of this regular expression (of its first group, where
+                     it has one) stay in one split and in one fold
     columns:         what the columns of a table are called; those with usual names are found by themselves
 
     Raises `InputError`: no such name or folder; an empty folder; one class; a class without images; images
@@ -92,17 +95,17 @@ def load_data(
         if Path(spec).is_dir():
             data = replace(data, notes=(*data.notes, f"{spec} is the known data set; ./{spec} is the folder"))
         data = replace(_without_copies(data), options=again)
-        return data if fold is None or folds is None else fold_of(data, fold, folds, group_pattern)
+        return _cut(data, options, fold, folds, group_pattern)
     listing = listing_of(str(spec), options)
     if listing is not None:
         data = replace(_without_copies(arrange(listing, options)), options=again)
-        return data if fold is None or folds is None else fold_of(data, fold, folds, group_pattern)
+        return _cut(data, options, fold, folds, group_pattern)
     if options.columns.given:
         raise InputError("only a table has columns", where=spec, found="names of columns", wanted="a .csv file")
     where = _existing_folder(spec, known)
     # Absolute: a run may be evaluated from elsewhere.
     data = replace(_without_copies(folder.load(where, options)), spec=str(where.absolute()), options=again)
-    return data if fold is None or folds is None else fold_of(data, fold, folds, group_pattern)
+    return _cut(data, options, fold, folds, group_pattern)
 
 
 def load_images(
@@ -197,6 +200,16 @@ def list_images(path: str | Path) -> list[Path]:
             wanted="JPEG, PNG, WebP, BMP or GIF",
         )
     return sorted(map(Path, images), key=_natural)
+
+
+def _cut(data: Data, options: Options, fold: int | None, folds: int | None, group_pattern: str | None) -> Data:
+    """A fold of the data where one is asked for, else its splits, by groups where a pattern is given."""
+    if fold is not None and folds is not None:
+        return fold_of(data, fold, folds, group_pattern)
+    if group_pattern is None:
+        return data
+    grouped = by_groups(data, group_pattern, options.fraction, options.split_seed)
+    return replace(_without_copies(grouped), options={**data.options, "group_pattern": group_pattern})
 
 
 def _without_copies(data: Data) -> Data:
