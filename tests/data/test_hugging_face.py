@@ -120,6 +120,15 @@ def test_a_folder_of_parquet_files(tmp_path: Path) -> None:
     check(data)
 
 
+def test_a_folder_of_classes_with_a_parquet_file_beside_them_stays_a_folder(tmp_path: Path) -> None:
+    made(4).to_parquet(tmp_path / "extra.parquet")
+    for label, name in enumerate(("ant", "bee")):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            Image.new("RGB", (8, 8), (label * 50, number, 7)).save(tmp_path / name / f"{number}.png")
+    assert load_data(tmp_path).classes == ("ant", "bee")
+
+
 def test_an_image_folder_with_a_metadata_file(tmp_path: Path) -> None:
     lines = []
     (tmp_path / "pets").mkdir()

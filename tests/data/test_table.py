@@ -273,4 +273,5 @@ def test_no_such_table(tmp_path: Path) -> None:
     assert "there is no such table" in refused(tmp_path / "none.csv")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nothing")
     assert "can't be read" in refused(tmp_path / "bad.parquet")
-    assert "only a table has columns" in refused(tmp_path, columns=Columns(image="a"))
+    (tmp_path / "folder").mkdir()
+    assert "only a table has columns" in refused(tmp_path / "folder", columns=Columns(image="a"))

@@ -26,7 +26,7 @@ from truefit.data.listing import SPLITS, Listing, Rows, Samples
 from truefit.data.packed import Chosen, Packed
 from truefit.data.packed import Rows as PackedRows
 from truefit.data.sources import Options
-from truefit.data.sources.folder import slug
+from truefit.data.sources.folder import slug, visible_folders
 from truefit.data.splits import Labels
 from truefit.errors import InputError, shorten
 
@@ -246,4 +246,7 @@ def _saved(folder: Path) -> bool:
 
 
 def _parquet(folder: Path) -> list[Path]:
+    """Its Parquet files; none where there are folders of something else beside them, such as classes."""
+    if set(visible_folders(folder)) - {"data"}:
+        return []
     return [*folder.glob("*.parquet"), *folder.glob("data/*.parquet")]
