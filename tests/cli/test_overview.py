@@ -37,7 +37,7 @@ def test_unknown_command_names_the_nearest(invoke):
 def test_unknown_command_unlike_any_lists_all(invoke):
     answer = invoke("xyzzy")
     assert answer.code == 2
-    assert "cache, calibrate, compare, doctor, evaluate, export, find-lr, predict, report, train" in answer.err
+    assert "cache, calibrate, compare, doctor, evaluate, export, find-lr, predict, report, train, tune" in answer.err
 
 
 def test_unknown_option_of_the_command_itself_names_the_nearest(invoke):
@@ -57,6 +57,7 @@ FLAGS = {
     "train": FLAT,
     "evaluate": ["--split", "--name", "--model", "--device", "--skip-unreadable", "--json", "--quiet"],
     "export": ["--to", "--out", "--data", "--split", "--tolerance", "--max-drop", "--overwrite", "--json", "--quiet"],
+    "tune": ["--out", "--trials", "--model", "--recipe", "--epochs", "--lr", "--seed", "--device", "--json"],
     "find-lr": ["--model", "--recipe", "--optimizer", "--batch-size", "--steps", "--seed", "--out", "--json"],
     "predict": ["--top", "--threads", "--csv", "--sure", "--model", "--device", "--json"],
 }

@@ -22,6 +22,7 @@ COMMANDS = {
     "calibrate": "make a run's confidence believable, and fix thresholds for predict --sure",
     "export": "a run as one file for another runtime, with the proof that it gives the same answers",
     "find-lr": "suggest a learning rate: a range test of a few seconds, with its plot",
+    "tune": "search better settings on validation; goes on where it was broken off",
     "doctor": "find silent bugs in training scripts and data: doctor run, doctor data, doctor explain",
     "cache": "list or remove decoded images that are kept on disk",
 }

@@ -1,0 +1,244 @@
+"""A search for better settings: trials on validation, each stored, and in the end one comparison with the default."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from truefit.comparison.compare import Comparison, compare
+from truefit.config import require, to_plain
+from truefit.data.imageset import Data
+from truefit.errors import InputError
+from truefit.events import EpochFinished, Event, Note, Observer, nobody
+from truefit.extras import needs
+from truefit.recipes.recipe import Recipe
+from truefit.runs.files import write_json
+from truefit.runs.ledger import LEDGER, Ledger
+from truefit.runs.lock import Lock
+from truefit.trainer import Trainer
+
+STUDY = "study.db"
+BATCH_SIZES = (16, 32, 64, 128, 256)
+# Trials before the sampler and the pruner begin to use what they saw.
+FIRST = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """What a search found. settings: of the best trial. trials: what each gave. improved: whether the best trial is
+    another than the default. comparison: the default (A) and the best (B), both trained anew; None where they are one.
+    """
+
+    settings: dict[str, Any]
+    trials: tuple[dict[str, Any], ...]
+    improved: bool
+    comparison: Comparison | None
+
+    def __str__(self) -> str:
+        if self.comparison is None:
+            return "no trial was better than the default on validation"
+        return f"default (A) and best trial (B): {self.comparison.verdict}"
+
+
+def tune(trainer: Trainer, data: Data, *, out: str | Path, trials: int = 20, observe: Observer = nobody) -> Tuned:
+    """Search learning rate, weight decay, batch size and label smoothing, then compare the best with the default.
+
+    The first trial is the trainer's own recipe. Trials are chosen by optuna's TPE sampler by accuracy on validation (of
+    a trial's best epoch), and ended early where they are below the median of those before. Test is not touched by them;
+    OUT/ledger.jsonl counts the looks at validation. In the end the default and the best are trained once more, into
+    OUT/default and OUT/best, and measured on test (without one on validation, which chose).
+
+    out: a new folder, or one of an earlier call with the same settings, which goes on where it ended, however it ended:
+    trials stand in OUT/study.db (SQLite). trials: how many in all.
+
+    Raises InputError without a validation split, for a network that can't be built anew, where OUT belongs to another
+    search, and where optuna is missing.
+    """
+    optuna = needs("tune", "optuna")
+    require(trials >= 2, "trials", trials, "at least 2")
+    if data.validation is None:
+        raise InputError("a search needs a validation split", fix="hold out a part of train: --val-fraction 0.1")
+    if not isinstance(trainer.model, str):
+        raise InputError("a search needs a model that is built anew", fix="name the model, such as convnet")
+    if trainer.recipe.optimizer.lr is None:
+        raise InputError("a search begins at a learning rate", fix="give the recipe one: --lr 1e-3")
+    place = Path(out).resolve()
+    if place.exists() and (not place.is_dir() or (any(place.iterdir()) and not (place / STUDY).is_file())):
+        raise InputError("the output folder holds something else than a search", where=place, fix="name another --out")
+    place.mkdir(parents=True, exist_ok=True)
+    lock = Lock(place)
+    try:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = _study(optuna, place, trainer, data)
+        _search(optuna, study, trainer, data, place, trials, observe)
+        return _finish(study, trainer, data, place, observe)
+    finally:
+        lock.release()
+
+
+def _study(optuna: Any, place: Path, trainer: Trainer, data: Data) -> Any:
+    """The study of OUT: a new one, or the one that was broken off."""
+    study = optuna.create_study(
+        storage=f"sqlite:///{place / STUDY}",
+        study_name="truefit",
+        load_if_exists=True,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=trainer.seed, n_startup_trials=FIRST),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=FIRST, n_warmup_steps=1),
+    )
+    assert data.validation is not None
+    about = {
+        "model": trainer.model,
+        "recipe": to_plain(trainer.recipe),
+        "seed": trainer.seed,
+        "validation": data.validation.fingerprint(),
+    }
+    before = study.user_attrs.get("about")
+    if before is not None and before != about:
+        changed = [name for name in about if before[name] != about[name]]
+        raise InputError(
+            "the search in this folder has other settings",
+            where=place,
+            found=f"another {', '.join(changed)}",
+            fix="name another --out",
+        )
+    if before is None:
+        study.set_user_attr("about", about)
+        study.enqueue_trial(_settings(trainer.recipe))
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        # Its process is dead, for we hold the lock; what it tried is tried again.
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(trial.params or _settings(trainer.recipe))
+    return study
+
+
+def _finished(optuna: Any, study: Any) -> list[Any]:
+    states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    found: list[Any] = study.get_trials(deepcopy=False, states=states)
+    return found
+
+
+def _search(optuna: Any, study: Any, trainer: Trainer, data: Data, place: Path, trials: int, observe: Observer) -> None:
+    assert data.validation is not None
+    ledger = Ledger(place / LEDGER)
+    searched = replace(data, test=None)
+
+    def objective(trial: Any) -> float:
+        epochs: list[float] = []
+
+        def watch(event: Event) -> None:
+            if isinstance(event, EpochFinished):
+                epochs.append(event.record["validation_accuracy"])
+                trial.report(max(epochs), len(epochs))
+                if trial.should_prune() and event.epoch + 1 < event.epochs:
+                    raise optuna.TrialPruned
+
+        one = _with(trainer, _suggested(trial, trainer.recipe), watch)
+        try:
+            one.fit(searched)
+        finally:
+            ledger.look(
+                "validation",
+                by=f"tune: trial {trial.number}",
+                times=len(epochs),
+                chose=("settings",),
+                n=len(data.validation or ()),
+                fingerprint=data.validation.fingerprint() if data.validation is not None else None,
+            )
+        return max(epochs)
+
+    while (done := len(_finished(optuna, study))) < trials:
+        study.optimize(objective, n_trials=1)
+        last = study.get_trials(deepcopy=False)[-1]
+        result = f"{last.value:.1%}" if last.value is not None else last.state.name.lower()
+        observe(Note(text=f"trial {done + 1} of {trials}: {result}  {_shown(last.params)}"))
+
+
+def _finish(study: Any, trainer: Trainer, data: Data, place: Path, observe: Observer) -> Tuned:
+    """The default and the best once more, on everything, and what they are worth."""
+    settings, default = study.best_trial.params, _settings(trainer.recipe)
+    rows = tuple(
+        {"number": trial.number, "state": trial.state.name.lower(), "accuracy": trial.value, **trial.params}
+        for trial in study.get_trials(deepcopy=False)
+    )
+    improved = settings != default
+    comparison = None
+    _with(trainer, trainer.recipe, observe).fit(data, out=place / "default", resume=True)
+    if improved:
+        _with(trainer, _applied(trainer.recipe, settings), observe).fit(data, out=place / "best", resume=True)
+        comparison = compare(place / "default", place / "best")
+    tuned = Tuned(settings=settings, trials=rows, improved=improved, comparison=comparison)
+    write_json(
+        place / "tune.json",
+        {
+            "settings": settings,
+            "default": default,
+            "selected_on": "validation",
+            "trials": list(rows),
+            "comparison": None if comparison is None else comparison.to_json(),
+            "sentence": str(tuned),
+        },
+    )
+    _plot(rows, place / "tune.svg")
+    return tuned
+
+
+def _with(trainer: Trainer, recipe: Recipe, observe: Observer) -> Trainer:
+    one = copy.copy(trainer)
+    one.recipe, one.observers = recipe, [observe]
+    return one
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's own values of what is searched."""
+    return {
+        "lr": recipe.optimizer.lr,
+        "weight_decay": recipe.optimizer.weight_decay,
+        "batch_size": recipe.batch_size,
+        "label_smoothing": recipe.loss.label_smoothing,
+    }
+
+
+def _suggested(trial: Any, recipe: Recipe) -> Recipe:
+    lr, decay = recipe.optimizer.lr, recipe.optimizer.weight_decay
+    assert lr is not None
+    sizes = sorted({*BATCH_SIZES, recipe.batch_size})
+    trial.suggest_float("lr", lr / 30, lr * 30, log=True)
+    trial.suggest_float("weight_decay", 0.0, max(0.2, decay))
+    trial.suggest_categorical("batch_size", sizes)
+    trial.suggest_float("label_smoothing", 0.0, max(0.2, recipe.loss.label_smoothing))
+    return _applied(recipe, trial.params)
+
+
+def _applied(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
+    return replace(
+        recipe,
+        batch_size=settings["batch_size"],
+        optimizer=replace(recipe.optimizer, lr=settings["lr"], weight_decay=settings["weight_decay"]),
+        loss=replace(recipe.loss, label_smoothing=settings["label_smoothing"]),
+    )
+
+
+def _shown(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in settings.items())
+
+
+def _plot(rows: tuple[dict[str, Any], ...], path: Path) -> None:
+    """Accuracy of each complete trial, and over its learning rate."""
+    from matplotlib.figure import Figure
+
+    complete = [row for row in rows if row["state"] == "complete"]
+    values = [row["accuracy"] for row in complete]
+    best = [max(values[: at + 1]) for at in range(len(values))]
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    numbers = [row["number"] for row in complete]
+    left.plot(numbers, values, "o", color="#a85a12", label="trial")
+    left.step(numbers, best, where="post", color="#1f5fae", label="best so far")
+    left.set(xlabel="trial", ylabel="validation accuracy (selected on it)")
+    left.legend(frameon=False)
+    right.plot([row["lr"] for row in complete], values, "o", color="#1f5fae")
+    right.set(xscale="log", xlabel="learning rate")
+    figure.savefig(path, metadata={"Date": None})
