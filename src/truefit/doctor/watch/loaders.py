@@ -40,9 +40,9 @@ def install(watch: Watch) -> None:
         def iterate(loader: DataLoader[Any]) -> Any:
             if not watch.listening():
                 return original(loader)
-            _begin_or_end(watch, loader)
+            begin_or_end(watch, loader)
             iterator = original(loader)
-            running[iterator] = _new_pass(watch, loader, made.get(loader))
+            running[iterator] = new_pass(watch, loader, made.get(loader))
             return iterator
 
         return iterate
@@ -57,18 +57,18 @@ def install(watch: Watch) -> None:
             if limits is not None and current.batches >= limits.steps and _asked_by_a_loop(sys._getframe(1)):
                 current.ended, current.end = "cut", watch.now()
                 watch.log.cut = True
-                _leave(watch, current)
+                leave(watch, current)
                 raise StopIteration
             watch.current = current
             try:
                 batch = original(iterator)
             except StopIteration:
                 current.ended, current.end = "complete", watch.now()
-                _leave(watch, current)
+                leave(watch, current)
                 raise
             current.batches += 1
             windows.fetched(watch)
-            _note_batch(watch, current, batch)
+            note_batch(watch, current, batch)
             return batch
 
         return following
@@ -90,7 +90,7 @@ def install(watch: Watch) -> None:
     watch.patch(_BaseDataLoaderIter, "_next_index", make_index)
 
 
-def _begin_or_end(watch: Watch, loader: Any) -> None:
+def begin_or_end(watch: Watch, loader: Any) -> None:
     """A pass that is still running has been left; a script that has trained enough ends here."""
     # Worker processes are asked for their first batches while the iterator is made: its order starts here.
     watch.starting = Pass(number=-1, loader=0, where=call_site(), begin=0)
@@ -104,7 +104,7 @@ def _begin_or_end(watch: Watch, loader: Any) -> None:
         raise Ended
 
 
-def _new_pass(watch: Watch, loader: Any, made_at: Where | None = None) -> Pass:
+def new_pass(watch: Watch, loader: Any, made_at: Where | None = None) -> Pass:
     where = call_site()
     seen = watch.log.loaders.get(id(loader))
     if seen is None:
@@ -120,7 +120,7 @@ def _new_pass(watch: Watch, loader: Any, made_at: Where | None = None) -> Pass:
     return made
 
 
-def _leave(watch: Watch, current: Pass) -> None:
+def leave(watch: Watch, current: Pass) -> None:
     """After an inner pass ends, an outer one that still runs goes on."""
     watch.labels = watch.batch = None
     if watch.current is current:
@@ -128,7 +128,7 @@ def _leave(watch: Watch, current: Pass) -> None:
         watch.current = outer[-1] if outer else current
 
 
-def _note_batch(watch: Watch, current: Pass, batch: Any) -> None:
+def note_batch(watch: Watch, current: Pass, batch: Any) -> None:
     parts = list(batch.values()) if isinstance(batch, dict) else batch
     tensors = [one for one in parts if isinstance(one, Tensor) and one.ndim] if isinstance(parts, list | tuple) else []
     current.sizes.append(len(tensors[0]) if tensors else 0)

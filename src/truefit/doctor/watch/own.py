@@ -16,7 +16,7 @@ from torch.utils.data import RandomSampler, SequentialSampler
 from truefit.data.batches import Batch, Batches, DatasetBatches, IterableBatches, MemoryBatches
 from truefit.doctor.log import Pass
 from truefit.doctor.watch import windows
-from truefit.doctor.watch.loaders import MOST_LABELS, _begin_or_end, _leave, _new_pass, _note_batch
+from truefit.doctor.watch.loaders import MOST_LABELS, begin_or_end, leave, new_pass, note_batch
 from truefit.doctor.watch.watch import Watch
 
 
@@ -65,8 +65,8 @@ class Noted:
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
         watch, limits = self.watch, self.watch.limits
         if self.trains:
-            _begin_or_end(watch, self.loader)
-        current = _new_pass(watch, self.loader)
+            begin_or_end(watch, self.loader)
+        current = new_pass(watch, self.loader)
         plan = getattr(_inner(self.batches), "plan", None)
         rows = plan.batches(epoch)[first:] if plan is not None else None
         with closing(self.batches.epoch(epoch, first)) as stream:
@@ -88,12 +88,12 @@ class Noted:
                     current.order.extend(rows[current.batches].tolist())
                 current.batches += 1
                 windows.fetched(watch)
-                _note_batch(watch, current, [batch.images, batch.targets])
+                note_batch(watch, current, [batch.images, batch.targets])
                 yield batch
 
     def _end(self, current: Pass, how: str) -> None:
         current.ended, current.end = how, self.watch.now()
-        _leave(self.watch, current)
+        leave(self.watch, current)
 
 
 def install(watch: Watch) -> None:
