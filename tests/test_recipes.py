@@ -9,7 +9,10 @@ import pytest
 import yaml
 
 from truefit import InputError, Recipe, find_recipe
+from truefit.commands import main
+from truefit.commands.train import parse_train
 from truefit.config import from_plain, to_plain
+from truefit.recipes import auto
 from truefit.recipes.lookup import recipe_names
 from truefit.recipes.recipe import DEFAULT_LR, AugmentConfig, LossConfig, OptimizerConfig, ScheduleConfig
 
@@ -108,3 +111,51 @@ def test_tensors_of_ones_own_are_left_alone_unless_asked():
     assert (recipe.augment.flip, recipe.augment.shift) == (False, 0.0)
     asked = Recipe(augment=AugmentConfig(flip=True, shift=0.25)).resolved(images=False, mirror=False)
     assert (asked.augment.flip, asked.augment.shift) == (True, 0.25)
+
+
+def photo_folder(folder, side: int) -> str:
+    from PIL import Image
+
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        Image.new("RGB", (side + 20, side), (90, 20, 90)).save(folder / name / "0.png")
+    return str(folder)
+
+
+def test_auto_takes_photos_for_transfer_and_everything_small_or_named_for_standard(tmp_path, monkeypatch):
+    pytest.importorskip("timm")
+    photos, small = photo_folder(tmp_path / "photos", 200), photo_folder(tmp_path / "small", 32)
+    assert auto.choose(photos).recipe == "transfer"
+    assert "2 images, the first of 200 pixels" in auto.choose(photos).reason
+    for choice in (auto.choose(small), auto.choose("digits"), auto.choose(photos, model_named=True)):
+        assert choice.recipe == "standard"
+        assert "\n" not in choice.reason
+    monkeypatch.setattr(auto, "MOST_IMAGES", 1)
+    assert auto.choose(photos).recipe == "standard"
+    monkeypatch.undo()
+    monkeypatch.setattr(auto, "_SHIPS_WEIGHTS", "a-package-that-is-not-there")
+    assert "truefit[pretrained]" in auto.choose(photos).reason
+
+
+def test_the_command_chooses_by_the_data_unless_a_recipe_is_named(tmp_path):
+    pytest.importorskip("timm")
+    photos = photo_folder(tmp_path / "photos", 200)
+    chosen = parse_train([photos, "--batch-size", "7"])
+    assert (chosen.config.recipe.name, chosen.config.recipe.batch_size) == ("transfer", 7)
+    assert chosen.config.model == "timm:tf_efficientnet_lite0"
+    assert parse_train([photos, "--recipe", "auto"]).config == parse_train([photos]).config
+    assert parse_train([photos, "--recipe", "quick"]).config.recipe.name == "quick"
+    assert parse_train([photos, "--model", "resnet18"]).config.recipe.name == "standard"
+    assert parse_train(["digits"]).config == parse_train(["digits", "--recipe", "standard"]).config
+
+
+def test_recipes_are_listed_and_shown_as_files_that_can_be_copied(capsys):
+    assert main(["recipe", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert {line.split()[0] for line in listed.splitlines()} == set(recipe_names())
+    assert main(["recipe", "show", "best"]) == 0
+    namespace: dict[str, object] = {}
+    exec(capsys.readouterr().out, namespace)
+    assert namespace["RECIPE"] == find_recipe("best")
+    assert main(["recipe", "show", "bets"]) == 2
+    assert main(["recipe", "show"]) == 2

@@ -24,6 +24,7 @@ COMMANDS = {
     "find-lr": "suggest a learning rate: a range test of a few seconds, with its plot",
     "tune": "search better settings on validation; goes on where it was broken off",
     "doctor": "find silent bugs in training scripts and data: doctor run, doctor data, doctor explain",
+    "recipe": "list the recipes, or show the file of one",
     "cache": "list or remove decoded images that are kept on disk",
 }
 

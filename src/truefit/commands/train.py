@@ -92,7 +92,9 @@ class TrainCommand:
     schedule_name: Annotated[ScheduleName | None, tyro.conf.arg(name="schedule")] = None
     """Short for --schedule.name."""
     recipe_name: Annotated[str | None, tyro.conf.arg(name="recipe")] = None
-    """Where to start from: the name of a recipe (standard). Other options change it."""
+    """Where to start from: the name of a recipe (truefit recipe list); auto, the default, chooses. Other options
+    change it."""
+    chosen_because: Annotated[str, tyro.conf.Suppress] = ""
     config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
     """A YAML file as --print-config prints it. Other options change it."""
     print_config: bool = False
@@ -162,12 +164,23 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     # The long form of --optimizer too must not keep another optimiser's learning rate.
     arguments = [re.sub(r"^--optimizer\.name(?==|$)", "--optimizer", word) for word in arguments]
     given = {"--recipe": _value(arguments, "--recipe"), "--config": _value(arguments, "--config")}
-    config = _of_recipe(given["--recipe"] or "standard")
+    automatic = given["--recipe"] in (None, "auto") and given["--config"] is None
+    config = _of_recipe("standard" if automatic or given["--recipe"] is None else given["--recipe"])
     if given["--config"] is not None:
         if given["--recipe"] is not None:
             raise InputError("--config and --recipe both say where to start from", fix="leave one of them out")
         config = _read_config(Path(given["--config"]), config)
-    return parse(TrainCommand, "train", arguments, default=TrainCommand(config=config))
+    command = parse(TrainCommand, "train", arguments, default=TrainCommand(config=config))
+    if not automatic:
+        return command
+    from truefit.recipes.auto import choose
+
+    named = command.config.model != config.model or command.config.weights is not None or command.from_run is not None
+    choice = choose(command.config.data, model_named=named)
+    if choice.recipe != config.recipe.name:
+        default = TrainCommand(config=_of_recipe(choice.recipe))
+        command = parse(TrainCommand, "train", arguments, default=default)
+    return replace(command, chosen_because=choice.reason)
 
 
 def _of_recipe(name: str) -> TrainConfig:
@@ -274,6 +287,8 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
                 on_progress=None if command.quiet else bar.reading,
             )
         bar.close()
+        if command.chosen_because:
+            trainer.notify(Note(text=command.chosen_because))
         for note in data.notes:
             trainer.notify(Note(text=note))
         if many:
