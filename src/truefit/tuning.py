@@ -62,8 +62,9 @@ def tune(trainer: Trainer, data: Data, *, out: str | Path, trials: int = 20, obs
         raise InputError("a search needs a validation split", fix="hold out a part of train: --val-fraction 0.1")
     if not isinstance(trainer.model, str):
         raise InputError("a search needs a model that is built anew", fix="name the model, such as convnet")
-    if trainer.recipe.optimizer.lr is None:
-        raise InputError("a search begins at a learning rate", fix="give the recipe one: --lr 1e-3")
+    optimizer = trainer.recipe.optimizer
+    trainer = copy.copy(trainer)
+    trainer.recipe = replace(trainer.recipe, optimizer=replace(optimizer, lr=optimizer.peak_lr))
     place = Path(out).resolve()
     if place.exists() and (not place.is_dir() or (any(place.iterdir()) and not (place / STUDY).is_file())):
         raise InputError("the output folder holds something else than a search", where=place, fix="name another --out")
@@ -202,8 +203,7 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def _suggested(trial: Any, recipe: Recipe) -> Recipe:
-    lr, decay = recipe.optimizer.lr, recipe.optimizer.weight_decay
-    assert lr is not None
+    lr, decay = recipe.optimizer.peak_lr, recipe.optimizer.weight_decay
     sizes = sorted({*BATCH_SIZES, recipe.batch_size})
     trial.suggest_float("lr", lr / 30, lr * 30, log=True)
     trial.suggest_float("weight_decay", 0.0, max(0.2, decay))

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from fruit import draw_classes
 
+from truefit.recipes.lookup import find_recipe
+
 WORDS = ("--trials", "4", "--epochs", "1", "--device", "cpu", "--out", "search")
 
 
@@ -48,7 +50,7 @@ def test_a_search_killed_in_the_middle_goes_on_and_finishes(command, tmp_path):
     trials = answer.json["trials"]
     assert sum(trial["state"] in ("complete", "pruned") for trial in trials) == 4
     # The first trial is the default, and it was not done twice.
-    assert trials[0]["lr"] == answer.json["default"]["lr"] == 1e-3
+    assert trials[0]["lr"] == answer.json["default"]["lr"] == find_recipe("standard").optimizer.lr
     assert [trial["state"] for trial in trials].count("running") == 0
     best = max((trial for trial in trials if trial["state"] == "complete"), key=lambda trial: trial["accuracy"])
     assert answer.json["settings"]["lr"] == best["lr"]

@@ -29,8 +29,8 @@ class TuneCommand:
     """The name of the recipe to begin from: the first trial, and the default that the best is compared with."""
     epochs: int | None = None
     """Instead of the recipe's."""
-    lr: float = 1e-3
-    """The default's learning rate; a search goes from a 30th of it to 30 times as much."""
+    lr: float | None = None
+    """Instead of the recipe's learning rate; a search goes from a 30th of it to 30 times as much."""
     image_size: int | None = None
     """As for train."""
     seed: int = 0
@@ -55,7 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     from truefit.tuning import tune
 
     recipe = find_recipe(command.recipe)
-    recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=command.lr))
+    if command.lr is not None:
+        recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=command.lr))
     device = None if command.device == "auto" else command.device
     trainer = Trainer(command.model, recipe, epochs=command.epochs, seed=command.seed, device=device)
     data = load_data(command.data, image_size=command.image_size, default_image_size=image_sizes(command.model)[1])
