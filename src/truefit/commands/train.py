@@ -51,7 +51,7 @@ class TrainConfig:
     skip_unreadable: bool = False
     """Leave unreadable images out and count them, instead of stopping."""
     workers: int = 0
-    """Processes that read images which do not fit in memory."""
+    """Processes that read images which do not fit in memory. 0: on Linux some for large folders without a cache."""
     measure_training: bool = False
     """Measure the accuracy on the training set after each epoch."""
     calibrate: bool = False

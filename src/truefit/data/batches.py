@@ -6,6 +6,8 @@ twice is the same, whatever the number of workers.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +25,9 @@ from truefit.data.fetch import Fetch, Requests, as_it_is, leave_signals_to_train
 from truefit.data.imageset import ImageSet
 from truefit.data.plan import Plan
 from truefit.data.shares import is_dealt, share, taken
+
+# Image files from which on reading them is worth worker processes, and how many of these at most.
+WORKERS_FROM, MOST_WORKERS = 2_000, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +355,17 @@ def holds_bytes(dataset: Any) -> bool:
     if isinstance(dataset, ConcatDataset):
         return all(map(holds_bytes, dataset.datasets))
     return isinstance(dataset, ImageSet)
+
+
+def reading_workers(dataset: Dataset[Any]) -> int:
+    """Processes that read a data set by default: some for image files that are decoded in every epoch, else none.
+
+    Only on Linux: elsewhere a new process runs the user's script again, which must be written for that.
+    """
+    read_again = isinstance(dataset, ImageSet) and dataset.pixels is None and dataset.cached is None
+    if not read_again or dataset.paths is None or len(dataset) < WORKERS_FROM or sys.platform != "linux":  # type: ignore[attr-defined,arg-type]
+        return 0
+    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
 
 def make_batches(

@@ -21,9 +21,10 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -55,7 +56,12 @@ from truefit.data.images import (
     in_chunks,
     read_image,
 )
+from truefit.data.processes import Processes, processes
 
+PROCESSES_FROM = 4_000
+"""Files from which on they are decoded by several processes, where there was no cache."""
+
+_MOST_PROCESSES = 16
 _CHUNK_BYTES = 4 * 2**20
 _FREE_SHARE = 0.9
 _REWRITTEN_FROM = 0.1
@@ -167,7 +173,7 @@ class _Build:
         own_size: bool,
     ) -> None:
         self.names, self.paths = names, paths
-        self.size, self.resize, self.interpolation, self.own_size = size, resize, interpolation, own_size
+        self.size, self.how = size, (size, resize, interpolation, own_size)
         self.about = {
             "folder": os.path.realpath(folder),
             "image_size": size,
@@ -187,18 +193,33 @@ class _Build:
         rows = np.zeros(len(self.paths), ROW)
         unreadable: dict[int, str] = {}
 
-        def chunk(part: range) -> _Chunk:
-            return self._chunk(part, found)
+        largest = max(1, min(64, _CHUNK_BYTES // image_bytes))
+        with writing(path) as file, self._decoders(found) as decoders:
 
-        chunks: Generator[tuple[range, _Chunk]] = in_chunks(
-            chunk, self.paths, largest=max(1, min(64, _CHUNK_BYTES // image_bytes)), on_progress=on_progress
-        )
-        with writing(path) as file, closing(chunks):
-            for at, (pixels, described, failed) in chunks:
-                file.add(pixels)
-                rows[at.start : at.stop] = described
-                unreadable.update(failed)
+            def chunk(part: range) -> _Chunk:
+                if decoders is None:
+                    return self._chunk(part, found)
+                paths = self.paths[part.start : part.stop]
+                pixels, described, failed = decoders.call(decode_rows, paths, *self.how)
+                return pixels, described, {part[at]: reason for at, reason in failed.items()}
+
+            threads = None if decoders is None else decoders.count
+            chunks: Generator[tuple[range, _Chunk]] = in_chunks(
+                chunk, self.paths, largest=largest, threads=threads, on_progress=on_progress
+            )
+            with closing(chunks):
+                for at, (pixels, described, failed) in chunks:
+                    file.add(pixels)
+                    rows[at.start : at.stop] = described
+                    unreadable.update(failed)
             file.finish(rows, self.names, self.about, unreadable)
+
+    def _decoders(self, found: _Search | None) -> AbstractContextManager[Processes | None]:
+        """Processes, where there is enough to decode to be worth their start."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if found is not None or cores == 1 or len(self.paths) < PROCESSES_FROM or not sys.executable:
+            return nullcontext()
+        return processes(min(cores, _MOST_PROCESSES))
 
     def _chunk(self, part: range, found: _Search | None) -> _Chunk:
         pixels = np.zeros((len(part), self.size, self.size, 3), np.uint8)
@@ -206,7 +227,9 @@ class _Build:
         failed: dict[int, str] = {}
         for at, row in enumerate(part):
             if found is None or not self._copied(found, row, pixels[at], rows[at : at + 1], failed):
-                self._decoded(row, pixels[at], rows[at : at + 1], failed)
+                reason = _decode(self.paths[row], pixels[at], rows[at : at + 1], *self.how)
+                if reason is not None:
+                    failed[row] = reason
         rows["pixels"] = np.frombuffer(digests_of(pixels), "<u8").reshape(-1, 2)
         return pixels, rows, failed
 
@@ -224,28 +247,52 @@ class _Build:
             failed[row] = found.file.unreadable[kept]
         return True
 
-    def _decoded(self, row: int, pixels: Pixels, described: npt.NDArray[np.void], failed: dict[int, str]) -> None:
-        described["own_size"] = True
-        try:
-            with open(self.paths[row], "rb") as file:  # noqa: PTH123  called for every file
-                stat = _as_numbers(os.fstat(file.fileno()))  # before it is read, so that a change meanwhile shows
-                content = file.read()
-        except OSError as error:
-            failed[row] = error.strerror or str(error)
-            described["stat"] = _NEVER
-            return
-        described["stat"] = _settled(stat)
-        described["content"] = np.frombuffer(digest(content), "<u8")
-        try:
-            image = read_image(content)
-        except UnreadableImage as reason:
-            failed[row] = str(reason)
-            return
-        if image.size != (self.size, self.size):
-            if self.own_size:
-                raise MixedSizes(f"{self.size} x {self.size} and {image.size[0]} x {image.size[1]}")
-            described["own_size"] = False
-        pixels[:] = fit_image(image, self.size, self.resize, self.interpolation)
+
+def decode_rows(
+    paths: Sequence[str], size: int, resize: Resize, interpolation: Interpolation, own_size: bool
+) -> _Chunk:
+    """Pixels, index and unreadable ones of some files. Called here or in another process."""
+    pixels = np.zeros((len(paths), size, size, 3), np.uint8)
+    rows = np.zeros(len(paths), ROW)
+    failed: dict[int, str] = {}
+    for at, path in enumerate(paths):
+        reason = _decode(path, pixels[at], rows[at : at + 1], size, resize, interpolation, own_size)
+        if reason is not None:
+            failed[at] = reason
+    rows["pixels"] = np.frombuffer(digests_of(pixels), "<u8").reshape(-1, 2)
+    return pixels, rows, failed
+
+
+def _decode(
+    path: str,
+    pixels: Pixels,
+    described: npt.NDArray[np.void],
+    size: int,
+    resize: Resize,
+    interpolation: Interpolation,
+    own_size: bool,
+) -> str | None:
+    """Decode a file into `pixels`, and describe it; the reason where it can't be read."""
+    described["own_size"] = True
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  called for every file
+            stat = _as_numbers(os.fstat(file.fileno()))  # before it is read, so that a change meanwhile shows
+            content = file.read()
+    except OSError as error:
+        described["stat"] = _NEVER
+        return error.strerror or str(error)
+    described["stat"] = _settled(stat)
+    described["content"] = np.frombuffer(digest(content), "<u8")
+    try:
+        image = read_image(content)
+    except UnreadableImage as reason:
+        return str(reason)
+    if image.size != (size, size):
+        if own_size:
+            raise MixedSizes(f"{size} x {size} and {image.size[0]} x {image.size[1]}")
+        described["own_size"] = False
+    pixels[:] = fit_image(image, size, resize, interpolation)
+    return None
 
 
 def _key(folder: Path, size: int, resize: Resize, interpolation: Interpolation) -> str:

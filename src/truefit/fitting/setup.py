@@ -10,7 +10,7 @@ from torch import nn
 
 from truefit import dist, rng
 from truefit.config import to_plain
-from truefit.data.batches import Batches, make_batches
+from truefit.data.batches import Batches, make_batches, reading_workers
 from truefit.data.collate import count_samples
 from truefit.data.imageset import Data, ImageSet
 from truefit.data.statistics import channel_statistics
@@ -68,6 +68,8 @@ class Setup:
             image_size=image_size_of(training_set),
             workers=plan.workers,
         )
+        if plan.workers == 0:
+            self.settings = replace(self.settings, workers=reading_workers(self.training_set))
         self.device = torch.device(self.settings.device)
         self.classes = self.images.classes if self.images is not None else class_names(training_set)
         self._check()

@@ -1,0 +1,97 @@
+"""Functions called in other processes, which have nothing but NumPy and Pillow in them.
+
+For decoding many files: Pillow's Python code holds the interpreter's lock, so threads get in each other's way. These
+are plain child processes that talk through pipes. Unlike those of multiprocessing they are no copies of this one, with
+all its memory and threads, and do not run the user's script again.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Processes:
+    """`count` child processes. `call` may be used from as many threads; made by `processes`."""
+
+    def __init__(self, children: list[subprocess.Popen[bytes]]) -> None:
+        self.count = len(children)
+        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+        for child in children:
+            self._idle.put(child)
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What the function gives, or raises. It is one of a module; all must be possible to pickle.
+
+        Raises OSError where the process has died.
+        """
+        child = self._idle.get()
+        try:
+            assert child.stdin is not None and child.stdout is not None
+            try:
+                pickle.dump((function, arguments), child.stdin)
+                child.stdin.flush()
+                fine, result = pickle.load(child.stdout)  # of a process of our own
+            except (EOFError, pickle.UnpicklingError, BrokenPipeError) as error:
+                raise OSError("a process that decodes images has died (out of memory?)") from error
+        finally:
+            self._idle.put(child)
+        if not fine:
+            raise result
+        found: T = result
+        return found
+
+
+@contextmanager
+def processes(count: int) -> Iterator[Processes]:
+    """Child processes that end with the block. Raises OSError where they can't be started."""
+    children: list[subprocess.Popen[bytes]] = []
+    # What can be imported here can be imported there.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        for _ in range(count):
+            command = [sys.executable, "-m", "truefit.data.processes"]
+            children.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment))
+        yield Processes(children)
+    finally:
+        for child in children:
+            child.kill()  # they hold nothing that could be lost
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                # What was still to be written to one that has died can't be.
+                with suppress(OSError):
+                    if pipe is not None:
+                        pipe.close()
+
+
+def _serve() -> None:
+    """Answer calls until the pipe is closed."""
+    # Ctrl-C reaches the whole group of processes; the parent says when this one ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    calls, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints must not get into the answers
+    while True:
+        try:
+            function, arguments = pickle.load(calls)
+        except EOFError:
+            return
+        answer: tuple[bool, Any]
+        try:
+            answer = True, function(*arguments)
+        except Exception as error:
+            answer = False, error
+        pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve()
