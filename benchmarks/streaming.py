@@ -1,11 +1,12 @@
 """What a folder costs that does not fit in memory: made of small JPEG files, decoded once, then read from the cache.
 
-    python benchmarks/streaming.py FOLDER [--images 200000] [--size 32] [--epochs 2] [--save streaming]
+    python benchmarks/streaming.py FOLDER [--images 200000] [--size 32] [--epochs 2] [--light] [--save streaming]
 
 Makes FOLDER/images-N-SIZE where it is missing (real JPEG files of noise over gradients; ten classes), and measures
-in processes of their own: decoding into an empty cache; training that finds it filled; the same images in memory;
-read from their files without a cache (one epoch). Peak memory is summed over a process and its children: `rss` counts
-mapped pages of the cache, which the system takes back when it needs them; `own` does not.
+in processes of their own: the files decoded by a process a core in a bare loop; decoding into an empty cache; training
+that finds it filled; the same images in memory; read from their files without a cache (one epoch). `--light` trains one
+linear layer instead of ConvNet, so that reading is the limit. Peak memory is summed over a process and its children:
+`rss` counts mapped pages of the cache, which the system takes back when it needs them; `own` does not.
 `--save NAME` writes results/NAME.json; without it the figures are only printed.
 """
 
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from PIL import Image
 
 CLASSES = 10
 # How much of the free memory the images may take: none, as if there were too many, or as much as they like.
-WAYS = {"decode": 0.0, "cache": 0.0, "files": 0.0, "memory": 1.0}
+WAYS = {"bare": 0.0, "decode": 0.0, "cache": 0.0, "files": 0.0, "memory": 1.0}
 
 
 def make_images(folder: Path, images: int, size: int) -> Path:
@@ -91,8 +93,25 @@ def _children(process: int) -> list[int]:
     return found
 
 
-def measure(way: str, folder: Path, epochs: int) -> dict[str, Any]:
-    """Load the folder and train ConvNet on it, in this process."""
+def bare(folder: Path) -> dict[str, Any]:
+    """Every file decoded, by a process a core, and nothing else done."""
+    paths = sorted(map(str, folder.rglob("*.jpg")))
+    cores = len(os.sched_getaffinity(0))
+    start = time.perf_counter()
+    with Pool(cores) as pool:
+        decoded = sum(pool.imap_unordered(_decoded, paths, chunksize=64))
+    seconds = time.perf_counter() - start
+    return {"processes": cores, "seconds": round(seconds, 3), "images_per_second": round(decoded / seconds, 1)}
+
+
+def _decoded(path: str) -> bool:
+    return np.asarray(Image.open(path).convert("RGB")).ndim == 3
+
+
+def measure(way: str, folder: Path, epochs: int, *, light: bool) -> dict[str, Any]:
+    """Load the folder and train on it, in this process."""
+    from torch import nn
+
     from truefit import ConvNet, Trainer, load_data
     from truefit.recipes.lookup import find_recipe
     from truefit.recipes.recipe import Recipe
@@ -119,7 +138,11 @@ def measure(way: str, folder: Path, epochs: int) -> dict[str, Any]:
         if way != "decode":
             from dataclasses import replace
 
-            trainer = Trainer(ConvNet(CLASSES), replace(recipe, epochs=1 if way == "files" else epochs))
+            side = data.train[0][0].shape[1]
+            linear = nn.Sequential(nn.AvgPool2d(side // 4), nn.Flatten(), nn.Linear(48, CLASSES))
+            trainer = Trainer(
+                linear if light else ConvNet(CLASSES), replace(recipe, epochs=1 if way == "files" else epochs)
+            )
             history = trainer.fit(data).history
             result["images_per_second"] = [record["images_per_second"] for record in history]
             result["epoch_seconds"] = [record["seconds"] for record in history]
@@ -132,11 +155,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--light", action="store_true", help="one linear layer instead of ConvNet")
     parser.add_argument("--save", help="name of the result file")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
-        print(json.dumps(measure(options.way, options.folder, options.epochs)))
+        light = options.light
+        done = bare(options.folder) if options.way == "bare" else None
+        print(json.dumps(done or measure(options.way, options.folder, options.epochs, light=light)))
         return
     options.folder.mkdir(parents=True, exist_ok=True)
     images = make_images(options.folder, options.images, options.size)
@@ -145,9 +171,10 @@ def main() -> None:
     figures = {}
     for way in WAYS:
         command = [sys.executable, __file__, str(images), "--way", way, "--epochs", str(options.epochs)]
+        command += ["--light"] * options.light
         environment = {**os.environ, "TRUEFIT_CACHE": "off" if way == "files" else str(cache)}
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        figures[way] = json.loads(done.stdout.splitlines()[-1])
+        finished = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        figures[way] = json.loads(finished.stdout.splitlines()[-1])
         print(way, json.dumps(figures[way], indent=2))
     assert figures["cache"].pop("fingerprints") == figures["memory"].pop("fingerprints")
     if options.save:
@@ -157,8 +184,14 @@ def main() -> None:
             options.save,
             "benchmarks/streaming.py: truefit.load_data of a folder of synthetic JPEG files, then Trainer(ConvNet, "
             "standard).fit, validation and test 10 % each; every way in a process of its own, one after the other: "
-            "decode (empty cache), cache (filled), files (no cache), memory; single runs; files in the page cache",
-            {"size": options.size, "cache_bytes": sum(path.stat().st_size for path in cache.iterdir()), **figures},
+            "bare (decoding alone), decode (empty cache), cache (filled), files (no cache), memory; "
+            "single runs; files in the page cache",
+            {
+                "size": options.size,
+                "light": options.light,
+                "cache_bytes": sum(path.stat().st_size for path in cache.iterdir()),
+                **figures,
+            },
         )
     shutil.rmtree(cache)
 
