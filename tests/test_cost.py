@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from truefit import loop
@@ -23,6 +24,10 @@ from truefit.trainer import Trainer
 
 # Reading a value on the host, which makes it wait for the device.
 SYNCS = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal", "aten::nonzero"}
+
+
+# Measured: 418, forward and backward included; a copy of the batch or of the weights more would show.
+MOST_ALLOCATIONS = 420
 
 
 class Count(TorchDispatchMode):
@@ -99,6 +104,20 @@ def test_the_number_of_operations_a_step_stays_what_it_was() -> None:
     assert per_step["aten::index_select"] == 3
     # 18 of BatchNorm's buffers are remembered and, where a step is not finite, put back.
     assert sum(per_step.values()) <= 275
+
+
+@pytest.mark.usefixtures("no_progress")
+def test_a_step_allocates_as_often_as_it_did() -> None:
+    def allocations(steps: int) -> int:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            count_epoch(steps, "adamw")
+        assert seen.profiler is not None
+        assert seen.profiler.kineto_results is not None
+        return sum(e.name() == "[memory]" and e.nbytes() > 0 for e in seen.profiler.kineto_results.events())
+
+    allocations(3)
+    per_step = (allocations(9) - allocations(3)) / 6
+    assert 0 < per_step <= MOST_ALLOCATIONS
 
 
 def test_each_split_is_passed_over_no_more_than_it_must_be() -> None:
