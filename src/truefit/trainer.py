@@ -26,6 +26,7 @@ from truefit.fitting.keeping import recorded_length, settings_of
 from truefit.fitting.plan import FitPlan
 from truefit.fitting.start import weights_of
 from truefit.loading import load
+from truefit.loggers import Logged, find_logger, logged
 from truefit.measure import evaluate
 from truefit.models.lookup import family_of, image_sizes
 from truefit.models.pretrained import Preprocessing
@@ -71,8 +72,9 @@ class Trainer:
     such as "20m", or seconds: `fit` trains, evaluates and reports within it, by fewer steps than the recipe's epochs
     where they do not fit; their number is recorded as the recipe's max_steps (see `fitting.timing`). monitors: the
     doctor looks after the training, at next to no cost, and warns of weights that stand still, a loss no better than
-    guessing and the like (`truefit.monitors`; into doctor.json and the report). observers: told every event (see
-    truefit.events); without any, what puts a figure in doubt is a TruefitWarning.
+    guessing and the like (`truefit.monitors`; into doctor.json and the report). loggers: "tensorboard",
+    "mlflow": `fit` writes the figures of each epoch into out/logs/NAME too (see truefit.loggers). observers: told
+    every event (see truefit.events); without any, what puts a figure in doubt is a TruefitWarning.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Trainer:
         calibrate: bool = False,
         max_time: str | float | None = None,
         monitors: bool = True,
+        loggers: Sequence[str] = (),
         observers: Sequence[Observer] = (),
     ) -> None:
         if isinstance(model, str):
@@ -117,7 +120,11 @@ class Trainer:
         self.weights = None if weights is None else find_weights(model if isinstance(model, str) else None, weights)
         if self.preprocessing is not None and self.recipe.augment.crop == 1:
             self.recipe = replace(self.recipe, augment=replace(self.recipe.augment, crop=self.preprocessing.crop))
+        for name in loggers:
+            find_logger(name)
+        self.loggers = tuple(loggers)
         self.observers = list(observers)
+        self._logs: list[Logged] = []
         self.predictor: Predictor | None = None
 
     @_together
@@ -171,6 +178,8 @@ class Trainer:
         before = RunFolder(Path(out)) if resume and out else None
         fit = self._prepare(training_set, validation_set, test_set, before, select_on, begun=begun)
         if out is None:
+            if self.loggers:
+                raise InputError("loggers need the folder of a run", found="no out", fix='out="runs/mine"')
             run = fit.run()
             self.predictor = fit.predictor()
             return run
@@ -190,7 +199,8 @@ class Trainer:
         use = FolderUse(
             overwrite=overwrite, resume=resume, interval=interval, requeue=requeue, after=after, finished=finished
         )
-        return fit_into(out, fit, use, notify=self.notify)
+        with logged(self.loggers, Path(out), fit.describe) as self._logs:
+            return fit_into(out, fit, use, notify=self.notify)
 
     def fit_seeds(
         self,
@@ -343,7 +353,8 @@ class Trainer:
             return
         if not self.observers and isinstance(event, Note) and event.warning:
             warn(event.text)
-        for observer in self.observers:
+        observers: list[Observer] = [*self.observers, *self._logs]
+        for observer in observers:
             observer(event)
 
 

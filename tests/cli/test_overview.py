@@ -14,7 +14,15 @@ import pytest
 from truefit.commands import COMMANDS
 
 
-@pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("help",)])
+def test_truefit_alone_greets_with_three_things(invoke):
+    answer = invoke()
+    assert (answer.code, answer.err) == (0, "")
+    commands = [line.split()[1] for line in answer.out.splitlines() if line.startswith("  truefit ")]
+    assert commands == ["train", "predict", "doctor"]
+    assert "truefit --help" in answer.out
+
+
+@pytest.mark.parametrize("words", [("--help",), ("-h",), ("help",)])
 def test_help_lists_commands_and_exit_codes(invoke, words):
     answer = invoke(*words)
     assert answer.code == 0

@@ -25,11 +25,23 @@ COMMANDS = {
     "tune": "search better settings on validation; goes on where it was broken off",
     "doctor": "find silent bugs in training scripts and data: doctor run, doctor data, doctor explain",
     "recipe": "list the recipes, or show the file of one",
+    "serve": "classify images over HTTP, with limits, batching and metrics",
+    "runs": "list runs with their figures, or remove some",
+    "init": "write a small training script of your own to begin from",
     "cache": "list or remove decoded images that are kept on disk",
 }
 
 # What several processes that torchrun started do together.
 SHARED = ("train", "evaluate")
+
+GREETING = """\
+truefit trains image classifiers in PyTorch, and lets you trust the number that comes out.
+
+  truefit train path/to/images            a classifier from a folder of images (without a folder: digits)
+  truefit predict runs/NAME photo.jpg     what a trained classifier says of your pictures
+  truefit doctor run my_script.py         what is silently wrong with your own training script
+
+truefit --help lists all commands."""
 
 EXIT_CODES = (
     "exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a check of the doctor failed,\n"
@@ -40,7 +52,10 @@ EXIT_CODES = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `truefit ARGUMENTS` and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help", "help"):
+    if not words:
+        print(GREETING)
+        return 0
+    if words[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0
     if words[0] == "--version":

@@ -127,6 +127,8 @@ class TrainCommand:
     doctor: Literal["on", "full", "off"] = "on"
     """on: the doctor's monitors look after the training, at next to no cost; what they find stands in the log, in
     doctor.json and in the report. full: before that a few steps are tried out; exit code 3 where a check fails."""
+    log: tuple[str, ...] = ()
+    """tensorboard, mlflow: write the figures of each epoch into OUT/logs/NAME too."""
     json: bool = False
     """Print one machine-readable line on stdout at the end; everything else goes to stderr."""
     quiet: bool = False
@@ -256,6 +258,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         max_time=config.max_time,
         monitors=command.doctor != "off",
         # Somebody who listens, even where nothing is printed: warnings are for those who have no observer.
+        loggers=command.log,
         observers=[nobody] if command.quiet else [lines, bar],
     )
     Interval.parse(command.checkpoint_every)
@@ -265,6 +268,8 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
             fix="leave one of them out" if command.overwrite else "--out FOLDER",
         )
     many = command.folds is not None or command.learning_curve
+    if command.log and (many or command.seeds is not None or command.dry_run):
+        raise InputError("--log goes with one training", found="several, or a dry run", fix="leave --log out")
     if command.seeds is not None:
         require(command.seeds >= 1, "seeds", command.seeds, "at least 1", "--seeds 5")
     elif many or not dist.is_first():

@@ -72,6 +72,10 @@ class UnreadableImage(Exception):
     """An image cannot be decoded; the text is a short reason, without the file's name."""
 
 
+class TooManyPixels(UnreadableImage):
+    """An image has more pixels than are decoded."""
+
+
 class MixedSizes(Exception):
     """Images have no common square size, where one was needed; the text names two sizes."""
 
@@ -81,27 +85,28 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122  called for every file
 
 
-def read_image(source: Path | str | bytes | Image.Image) -> Image.Image:
+def read_image(source: Path | str | bytes | Image.Image, *, max_pixels: int | None = None) -> Image.Image:
     """Decode `source` (a path, a file's bytes, or an image of Pillow) to an upright RGB image of 8 bits.
 
     The EXIF orientation is applied. Of an animation the first frame is taken. 16 bits of grey are scaled to 8
     (divided by 257, rounded), not clipped. Transparent pixels are laid on white, as a browser or viewer shows
     them: drawings and logos are mostly dark on nothing and would vanish on black, and simply dropping alpha
     would bring up colours that nobody ever saw. CMYK is converted without a colour profile.
-    No warning of Pillow gets out; a given image is not changed.
+    No warning of Pillow gets out; a given image is not changed. max_pixels: the most that are decoded, where less
+    than `PIL.Image.MAX_IMAGE_PIXELS` is wanted.
 
     Raises `UnreadableImage` for everything that is not a whole image of one of the known formats: an absent
-    or empty file, text, a truncated file, more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
+    or empty file, text, a truncated file; and `TooManyPixels`, which is one, beyond either of these limits.
     """
     with _quiet_pillow():
         try:
             if isinstance(source, Image.Image):
-                return _upright_rgb(source.copy())
+                return _upright_rgb(source.copy(), max_pixels)
             content = source if isinstance(source, bytes) else _content(source)
             if not content:
                 raise UnreadableImage("the file is empty (0 bytes)")
             with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-                return _upright_rgb(image)
+                return _upright_rgb(image, max_pixels)
         except UnreadableImage:
             raise
         except UnidentifiedImageError as error:
@@ -109,7 +114,7 @@ def read_image(source: Path | str | bytes | Image.Image) -> Image.Image:
         except OSError as error:
             raise UnreadableImage(error.strerror or str(error)) from error
         except Image.DecompressionBombError as error:
-            raise UnreadableImage(f"decompression bomb: {error}") from error
+            raise TooManyPixels(f"decompression bomb: {error}") from error
         except Exception as error:
             # Decoders meet broken files with errors of every kind: struct.error, SyntaxError, zlib.error.
             raise UnreadableImage(f"{type(error).__name__}: {error}") from error
@@ -273,10 +278,11 @@ def _content(path: Path | str) -> bytes:
         return file.read()
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def _upright_rgb(image: Image.Image, max_pixels: int | None) -> Image.Image:
     width, height = image.size
-    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-        raise UnreadableImage(f"decompression bomb: {width} x {height} is more than {Image.MAX_IMAGE_PIXELS:,} pixels")
+    limit = min((most for most in (max_pixels, Image.MAX_IMAGE_PIXELS) if most is not None), default=None)
+    if limit is not None and width * height > limit:
+        raise TooManyPixels(f"decompression bomb: {width} x {height} is more than {limit:,} pixels")
     image.load()
     turn = _UPRIGHT.get(_orientation(image))
     image = _rgb(image)

@@ -38,6 +38,7 @@ OWN = {
     "model",
     "evaluations",
     "export",
+    "logs",
     "checkpoints",
     "report.html",
     "model_card.md",

@@ -1,0 +1,1 @@
+"""A run behind HTTP: one image in, class probabilities out."""
