@@ -22,7 +22,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/import_time.py --rounds 3 --name short/import_time
 	$(BIN)/python benchmarks/peers.py --environments $(VENV)/peers --sides bare truefit_trainer --rounds 5 --steps 40 \
 		--name short/peers
-	$(BIN)/python benchmarks/scaling.py $(VENV)/scaling --largest 30000 --rounds 1 --name short/scaling
+	$(BIN)/python benchmarks/scaling.py $(VENV)/scaling --largest 30000 --rounds 2 --name short/scaling
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
