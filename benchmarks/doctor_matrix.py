@@ -38,7 +38,8 @@ from forked import Done, Job, as_script, run  # noqa: E402
 from protocol import save  # noqa: E402
 
 import truefit.doctor.checks  # noqa: E402
-import truefit.doctor.script  # noqa: E402, F401
+import truefit.doctor.script  # noqa: E402
+import truefit.doctor.watch  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 ZOO = ROOT / "zoo"
@@ -274,6 +275,10 @@ def main() -> None:
         for p in programs()
         if not args.only or any(p.name.startswith(f"twins/{o}-") or ("/" in o and o in p.name) for o in args.only)
     ]
+    # Each process finds them imported.
+    truefit.doctor.checks.all_checks()
+    with truefit.doctor.watch.Watch():
+        pass
     absent = {p.name: m for p in chosen if (m := missing_packages(p))}
     args.cells.parent.mkdir(parents=True, exist_ok=True)
     known = {}

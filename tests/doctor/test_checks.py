@@ -435,3 +435,43 @@ def test_processes_of_a_script_are_watched_and_compared(watched, tmp_path):
         "{hits.item() / 80:.6f}", ""
     )
     assert alarms(watched(apart)) == {"FIT703": "fail"}
+
+
+SAME_WEIGHTS = changed(
+    ("for epoch in range(2):", "begin = {k: v.clone() for k, v in model.state_dict().items()}\nfor epoch in range(4):"),
+    ("    model.train()", "    model.load_state_dict(begin)\n    model.train()"),
+)
+
+
+def test_the_same_weights_loaded_in_every_epoch_fail(watched):
+    done = watched(SAME_WEIGHTS)
+    assert alarms(done) == {"FIT309": "fail"}
+    assert finding(done, "FIT309").where.line == line_of(SAME_WEIGHTS, "    model.load_state_dict(begin)")
+    once = SAME_WEIGHTS.replace("    model.load", "    if epoch == 1: model.load")
+    assert alarms(watched(once)) == {}
+
+
+def test_an_evaluation_in_train_mode_with_gradients_on_fails(watched):
+    text = changed(("    model.eval()\n", ""), ("    with torch.no_grad():", "    if True:"))
+    assert alarms(watched(text)) == {"FIT601": "fail"}
+
+
+SLICES = (
+    "    for images, labels in train_loader:",
+    "    for i in range(0, 160, 16):\n        images, labels = x[i : i + 16], y[i : i + 16]",
+)
+
+
+def test_labels_from_one_are_found_without_a_data_set(watched):
+    text = changed(("y = torch.randint(4,", "y = torch.randint(1, 4,"), SLICES)
+    assert alarms(watched(text))["FIT104"] == "fail"
+
+
+@pytest.mark.parametrize(("kept", "outcome"), [("model.state_dict()", "fail"), ("model", "warn")])
+def test_best_that_is_no_copy_is_found_before_it_is_used(kept, outcome, watched):
+    text = changed(("    model.eval()", f"    best_one = {kept}\n    model.eval()"))
+    done = watched(text)
+    assert alarms(done) == {"FIT801": outcome}
+    assert finding(done, "FIT801").where.line == line_of(text, "best_one =")
+    copied = text.replace(f"best_one = {kept}", f"import copy; best_one = copy.deepcopy({kept})")
+    assert alarms(watched(copied)) == {}

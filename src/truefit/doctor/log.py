@@ -57,6 +57,8 @@ class Loss:
     owner: Where | None = None
     # Of the first training calls with a mean over samples: the loss itself, on its device.
     value: Any = None
+    # How often each class index stood in the targets, of the first training calls.
+    labels: dict[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,6 +178,8 @@ class Loaded:
     example: str = ""
     checkpoint: int | None = None
     parameters: frozenset[int] = frozenset()
+    # The same for two loads of the same weights.
+    digest: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,6 +199,17 @@ class Kept:
     at: int
     where: Where
     model: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NamedBest:
+    """At the beginning of a pass a variable whose name says best held the living weights of a model, or the model."""
+
+    at: int
+    where: Where
+    name: str
+    model: int
+    whole: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -354,7 +369,15 @@ class Log:
         """`at` of the calls whose loss was followed by gradients, in a program that takes steps."""
         if not self.steps:
             return set()
-        return {number for event in self.all(Backward) for number in event.forwards}
+        # Calls of an evaluation without no_grad() wait for the next backward, which is another pass's.
+        apart = {one.number for one in self.passes if one.evaluates and one.ended}
+        outside = {one.at for one in self.all(Forward) if one.loader_pass in apart}
+        return {
+            number
+            for event in self.all(Backward)
+            for number in event.forwards
+            if event.loader_pass in apart or number not in outside
+        }
 
     def training_loaders(self) -> list[LoaderSeen]:
         keys = {one.loader for one in self.passes if one.trains}

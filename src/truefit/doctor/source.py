@@ -43,6 +43,30 @@ def keeps_graph(backward: Where) -> Where | None:
     return None
 
 
+def assigned(near: Where) -> Where | None:
+    """The last line before `near` that assigns the variable `near.subject`, or else the first after it."""
+    if near.file is None or near.line is None or near.subject is None:
+        return None
+    try:
+        tree = ast.parse("".join(linecache.getlines(near.file)))
+    except (SyntaxError, ValueError):
+        return None
+    wanted = near.subject.removeprefix("self.")
+    lines = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and not (node.value is None or isinstance(node.value, ast.Constant))
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if wanted in _names(target)
+    ]
+    if not lines:
+        return None
+    # In a loop the assignment that was made stands after the line at which the next pass begins.
+    after = [line for line in lines if line > near.line]
+    return Where(file=near.file, line=min(after) if after else max(lines), subject=near.subject)
+
+
 def node_lines(node: ast.AST) -> tuple[int, int] | None:
     """First and last line of a node; None for one without a place."""
     first, last = getattr(node, "lineno", None), getattr(node, "end_lineno", None)

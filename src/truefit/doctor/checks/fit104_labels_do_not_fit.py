@@ -16,6 +16,10 @@ RULE = Rule(
 )
 
 
+# Labels seen for each output, from which on none is missing by chance.
+PER_CLASS = 40
+
+
 def check(log: Log) -> Finding:
     calls = [loss for loss in log.all(Loss) if loss.name in ("cross_entropy", "nll_loss") and loss.grad]
     calls = [loss for loss in calls if len(loss.shape) == 2 and len(loss.target_shape) == 1]
@@ -55,4 +59,25 @@ def check(log: Log) -> Finding:
                 fix=f"give the last layer {int(present[-1]) + 1} outputs",
             )
         return RULE.ok("Labels and outputs match.", numbers=numbers)
-    return RULE.not_run("the training labels were not seen as a whole")
+    found = _seen_targets(calls)
+    return found if found is not None else RULE.not_run("the training labels were not seen as a whole")
+
+
+def _seen_targets(calls: list[Loss]) -> Finding | None:
+    """Without labels to read, those that the loss was given: enough of them to miss none by chance."""
+    classes = calls[-1].shape[1]
+    values = [one.labels for one in calls if one.labels is not None and one.shape[1] == classes]
+    total = sum(sum(one.values()) for one in values)
+    present = sorted({label for one in values for label in one if label >= 0})
+    if total < PER_CLASS * classes or not present:
+        return None
+    numbers: dict[str, int | str] = {"outputs": classes, "lowest label": present[0], "highest label": present[-1]}
+    if classes > 2 and present == list(range(1, classes)):
+        return RULE.fail(
+            "Labels are counted from 1: the network's first output is never right, and its figure is for "
+            f"{classes} classes where there are {classes - 1}.",
+            where=calls[0].where,
+            numbers=numbers | {"labels seen": total, "wanted": "labels from 0"},
+            fix=f"labels = labels - 1, and {classes - 1} outputs",
+        )
+    return RULE.ok("Labels and outputs match.", numbers=numbers)

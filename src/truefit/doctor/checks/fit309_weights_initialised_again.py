@@ -1,7 +1,9 @@
 """Weights that were trained are drawn anew, and training goes on: what was learnt is lost."""
 
+import itertools
+
 from truefit.doctor.finding import Finding, Severity
-from truefit.doctor.log import Initialised, Log, Seeded, Step
+from truefit.doctor.log import Initialised, Loaded, Log, Seeded, Step
 from truefit.doctor.rule import Rule
 
 RULE = Rule(
@@ -13,10 +15,17 @@ RULE = Rule(
 )
 
 
+# A search for a learning rate puts the weights back once.
+LOADS = 2
+
+
 def check(log: Log) -> Finding:
     steps = list(log.all(Step))
     if not steps:
         return RULE.not_applicable("no optimiser took a step")
+    loaded = _loaded_again(log, steps)
+    if loaded is not None:
+        return loaded
     again = [one for one in log.all(Initialised) if one.trained and steps[0].at < one.at < steps[-1].at]
     if not again:
         return RULE.ok("Weights were initialised before the first step only.")
@@ -56,6 +65,32 @@ def check(log: Log) -> Finding:
         numbers=numbers,
         fix=fix,
     )
+
+
+def _loaded_again(log: Log, steps: list[Step]) -> Finding | None:
+    """The same weights loaded twice into a model that one optimiser trains before, between and after."""
+    trained = {seen.key for seen in log.trained_models()}
+    loads = [one for one in log.all(Loaded) if one.what == "model" and one.target in trained and not one.alias]
+    groups: dict[tuple[int, float], list[Loaded]] = {}
+    for one in loads:
+        if one.missing * 2 < one.keys:
+            groups.setdefault((one.target, one.digest), []).append(one)
+    for same in groups.values():
+        wrong = []
+        for first, second in itertools.pairwise(same):
+            between = [step for step in steps if first.at < step.at < second.at]
+            after = [step for step in steps if step.at > second.at]
+            if between and after and between[-1].optimizer == after[0].optimizer:
+                wrong.append(second)
+        if len(wrong) >= LOADS:
+            return RULE.fail(
+                "The same weights are loaded again and again while training goes on: what was learnt in between is "
+                "lost each time.",
+                where=wrong[0].where,
+                numbers={"times loaded again": len(wrong), "at most": LOADS - 1},
+                fix="load_state_dict once, before the first epoch",
+            )
+    return None
 
 
 def _other_samples(log: Log, before: Step, after: Step) -> bool:

@@ -1,8 +1,9 @@
 """The "best" weights were kept without a copy: they went on training, and are the last ones."""
 
 from truefit.doctor.finding import Finding, Severity
-from truefit.doctor.log import Loaded, Log, Saved
+from truefit.doctor.log import Loaded, Log, NamedBest, Saved, Step
 from truefit.doctor.rule import Rule
+from truefit.doctor.source import assigned
 
 RULE = Rule(
     "FIT801",
@@ -16,6 +17,9 @@ RULE = Rule(
 def check(log: Log) -> Finding:
     loads = [one for one in log.all(Loaded) if one.what == "model"]
     saves = list(log.all(Saved))
+    named = _named(log)
+    if named is not None:
+        return named
     if not loads and not saves:
         return RULE.not_applicable("no weights were kept and used again")
     wrong: list[tuple[Loaded | Saved, int]] = [(one, one.age) for one in loads if one.alias and one.age > 0]
@@ -30,3 +34,23 @@ def check(log: Log) -> Finding:
             fix="best = copy.deepcopy(model.state_dict())",
         )
     return RULE.ok("Kept weights are copies or files.", numbers={"loaded": len(loads), "saved": len(saves)})
+
+
+def _named(log: Log) -> Finding | None:
+    """What is called best, and was trained on under that name."""
+    trained = {seen.key for seen in log.trained_models()}
+    steps = [one.at for one in log.all(Step)]
+    found = [one for one in log.all(NamedBest) if one.model in trained]
+    for one in found:
+        since = sum(at > one.at for at in steps)
+        if not since:
+            continue
+        details = {
+            "where": assigned(one.where) or one.where,
+            "numbers": {"name": one.name, "optimiser steps while it had that name": since, "wanted": "a copy"},
+            "fix": f"{one.name} = copy.deepcopy({'model' if one.whole else 'model.state_dict()'})",
+        }
+        if one.whole:
+            return RULE.warn(f"{one.name} is the model itself, and not a copy: training goes on in it.", **details)
+        return RULE.fail(f"{one.name} holds the living weights, and not a copy: training goes on in them.", **details)
+    return None

@@ -31,6 +31,8 @@ _PASSING = ("View", "ReshapeAlias", "UnsafeView", "Squeeze", "Unsqueeze", "Alias
 LOOKED_AT = 20
 # Training calls whose loss is kept.
 VALUES = 1000
+# Training calls whose labels are counted.
+LABELS = 200
 
 
 def install(watch: Watch) -> None:
@@ -55,6 +57,10 @@ def _wrapped(watch: Watch, name: str, original: Any) -> Any:
             value = original(input, target, *args, **kwargs)
         finally:
             watch.on = True
+        indices = name in ("cross_entropy", "nll_loss") and target.ndim == 1 and not target.is_floating_point()
+        if grad and indices and calls[grad] <= LABELS:
+            found, counts = torch.unique(target, return_counts=True)
+            event = replace(event, labels=dict(zip(found.tolist(), counts.tolist(), strict=True)))
         if grad and calls[grad] <= VALUES and kwargs.get("reduction", "mean") == "mean":
             event = replace(event, value=value.detach())
         watch.add(event)

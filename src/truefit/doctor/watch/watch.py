@@ -67,6 +67,7 @@ class Watch:
     def __enter__(self) -> Log:
         from truefit.doctor.watch import (
             amp,
+            best,
             gradients,
             initialisation,
             loaders,
@@ -80,7 +81,10 @@ class Watch:
         )
 
         self.on = True
-        subjects = (models, losses, gradients, steps, amp, loaders, own, initialisation, weights, printing, processes)
+        subjects = (
+            *(models, losses, gradients, steps, amp, loaders, best, own),
+            *(initialisation, weights, printing, processes),
+        )
         for subject in subjects:
             subject.install(self)
         # A worker process of a DataLoader is not watched.

@@ -97,6 +97,7 @@ def _models(watch: Watch, taken: Taken, read: list[tuple[int, Any]]) -> None:
                     example=_example(live, state),
                     checkpoint=_checkpoint(read, state),
                     parameters=frozenset(held),
+                    digest=_sum([b for _, b in shared if b.is_floating_point()]),
                 )
                 result = original(module, state, *args, **kwargs)
             finally:
@@ -117,6 +118,10 @@ def _models(watch: Watch, taken: Taken, read: list[tuple[int, Any]]) -> None:
     watch.patch(copy, "deepcopy", make_copy)
     watch.patch(nn.Module, "state_dict", make_state)
     watch.patch(nn.Module, "load_state_dict", make_load)
+
+
+def _sum(tensors: list[Tensor]) -> float:
+    return float(sum(float(one) for one in torch._foreach_norm([t.detach() for t in tensors]))) if tensors else 0.0
 
 
 def _example(live: Any, state: Any) -> str:
