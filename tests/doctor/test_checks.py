@@ -212,6 +212,34 @@ BUGS["FIT805"] = changed(
     ),
     ("            outputs = model(images)", "            average(images)\n            outputs = model(images)"),
 )
+BUGS["FIT105"] = changed(("train_loader, valid", "model[6].weight.data.mul_(200)\ntrain_loader, valid"))
+AUGMENTED = """
+class Augmented(TensorDataset):
+    def __init__(self, *tensors):
+        super().__init__(*tensors)
+        self.transform = lambda image: image + torch.rand(())
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return self.transform(image) if self.transform else image, label
+every = Augmented(x, y)
+data, held = Subset(every, range(160)), Subset(every, range(160, 240))
+held.dataset.transform = None
+"""
+BUGS["FIT510"] = SETUP + AUGMENTED + LOOP
+OWN_GENERATOR = """
+import numpy as np
+class Noisy(TensorDataset):
+    def __init__(self, *tensors):
+        super().__init__(*tensors)
+        self.draw = np.random.default_rng(0)
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return image + float(self.draw.random()), label
+data = Noisy(x[:160], y[:160])
+def loaders():
+    return DataLoader(data, 16, shuffle=True, num_workers=2), DataLoader(held, 16)
+"""
+BUGS["FIT506"] = SETUP + OWN_GENERATOR + LOOP
 # What else the same mistake truly causes.
 ALSO = {"FIT402": {"FIT208"}, "FIT701": {"FIT308"}, "FIT305": {"FIT202", "FIT203", "FIT302"}}
 
@@ -475,3 +503,23 @@ def test_best_that_is_no_copy_is_found_before_it_is_used(kept, outcome, watched)
     assert finding(done, "FIT801").where.line == line_of(text, "best_one =")
     copied = text.replace(f"best_one = {kept}", f"import copy; best_one = copy.deepcopy({kept})")
     assert alarms(watched(copied)) == {}
+
+
+def test_draws_from_a_generator_that_pytorch_seeds_are_ok(watched):
+    done = watched(BUGS["FIT506"].replace("float(self.draw.random())", "float(np.random.rand())"))
+    assert alarms(done) == {}
+    assert finding(done, "FIT506").outcome.value == "ok"
+
+
+def test_augmentation_that_stays_is_ok(watched):
+    text = BUGS["FIT510"].replace(
+        "held.dataset.transform = None",
+        "every.transform = lambda image: image + 2 * torch.rand(())\nheld = TensorDataset(x[160:], y[160:])",
+    )
+    done = watched(text)
+    assert alarms(done) == {}
+    assert finding(done, "FIT510").outcome.value == "ok"
+
+
+def test_the_line_that_replaces_the_transform_is_named(watched):
+    assert finding(watched(BUGS["FIT510"]), "FIT510").where.line == line_of(BUGS["FIT510"], "held.dataset.transform")

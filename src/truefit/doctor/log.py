@@ -213,6 +213,17 @@ class NamedBest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Replaced:
+    """An attribute of a data set was set to something else."""
+
+    at: int
+    where: Where
+    dataset: Any
+    name: str
+    before: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Read:
     """torch.load: which states of optimisers, schedulers and scalers stood in the file, and whether an epoch did."""
 

@@ -67,6 +67,7 @@ class Watch:
     def __enter__(self) -> Log:
         from truefit.doctor.watch import (
             amp,
+            attributes,
             best,
             gradients,
             initialisation,
@@ -83,7 +84,7 @@ class Watch:
         self.on = True
         subjects = (
             *(models, losses, gradients, steps, amp, loaders, best, own),
-            *(initialisation, weights, printing, processes),
+            *(initialisation, weights, printing, processes, attributes),
         )
         for subject in subjects:
             subject.install(self)
