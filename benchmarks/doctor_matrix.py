@@ -253,7 +253,7 @@ def summarise(
 
 
 def main() -> None:
-    """Run what is missing, print the matrix, and with --save write benchmarks/results/doctor_matrix[_full][_rivals].json."""
+    """Run what is missing, print the matrix, and with --save write results/doctor_matrix[_full][_rivals].json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=[], help="numbers of twins, or parts of a program's path")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
