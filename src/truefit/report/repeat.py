@@ -58,7 +58,8 @@ def _recipe(wanted: dict[str, Any]) -> list[str]:
     for mirror in (False, True):
         usual = flatten(to_plain(recipe.resolved(images=True, mirror=mirror)))
         differences.append({key: value for key, value in flat.items() if usual.get(key, value) != value})
-    words = ["--recipe", name] if name != "standard" else []
+    # Said even where it is the usual one: without it the command chooses by the data.
+    words = ["--recipe", name]
     for key, value in min(differences, key=len).items():
         words += _option(key, value)
     return words
