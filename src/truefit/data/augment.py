@@ -86,7 +86,11 @@ class Pipeline:
         if self.mean:
             mean = torch.tensor(self.mean, device=images.device)
             std = torch.tensor(self.std, device=images.device)
-            return images.mul_(1 / (std * self.scale)).sub_(mean / std)
+            # Row by row, the channels repeated along it: the same values, several times faster than three at a time.
+            width = images.shape[2]
+            rows = images.view(*images.shape[:2], -1)
+            rows.mul_((1 / (std * self.scale)).repeat(width)).sub_((mean / std).repeat(width))
+            return images
         return images if self.scale == 1 else images.div_(self.scale)
 
 
