@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import yaml
 
-from truefit import InputError, Recipe, find_recipe
+from truefit import InputError, Recipe, Trainer, find_recipe, load_data
 from truefit.commands import main
 from truefit.commands.train import parse_train
 from truefit.config import from_plain, to_plain
+from truefit.events import Event, Note
 from truefit.recipes import auto
 from truefit.recipes.lookup import recipe_names
 from truefit.recipes.recipe import DEFAULT_LR, AugmentConfig, LossConfig, OptimizerConfig, ScheduleConfig
@@ -159,3 +161,13 @@ def test_recipes_are_listed_and_shown_as_files_that_can_be_copied(capsys):
     assert namespace["RECIPE"] == find_recipe("best")
     assert main(["recipe", "show", "bets"]) == 2
     assert main(["recipe", "show"]) == 2
+
+
+def test_images_are_not_shrunk_below_what_the_model_takes() -> None:
+    data = load_data("digits", image_size=28)
+    said: list[Event] = []
+    trainer = Trainer("convnet", find_recipe("quick"), observers=[said.append])
+    run = trainer.fit(data.train.subset(np.arange(64)), data.validation)
+    how = run.config["recipe"]["augment"]
+    assert (round(28 * how["start_shrink"]), round(28 * how["shrink"])) == (24, 24)
+    assert [event.text for event in said if isinstance(event, Note) and "24 pixels at least" in event.text]

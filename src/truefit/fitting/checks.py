@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
@@ -101,6 +103,24 @@ def check_named_model(model: str, recipe: Recipe, training_set: AnySet, classes:
                 wanted=f"sides from {smallest} to {largest}",
                 fix=f"--image-size {usual}",
             )
+
+
+def no_smaller_than(model: str, recipe: Recipe, training_set: AnySet) -> tuple[Recipe, str | None]:
+    """The recipe with images shrunk no further than to the smallest side that a model built by name takes.
+
+    And a sentence where that changes something.
+    """
+    smallest = image_sizes(model)[0]
+    side = round(min(image_size_of(training_set)) * recipe.augment.crop)
+    least = min(1.0, smallest / max(side, 1))
+    how = recipe.augment
+    start = how.shrink if how.start_shrink is None else how.start_shrink
+    if round(side * min(how.shrink, start)) >= smallest:
+        return recipe, None
+    augment = replace(
+        how, shrink=max(how.shrink, least), start_shrink=None if how.start_shrink is None else max(start, least)
+    )
+    return replace(recipe, augment=augment), f"images are shrunk to {smallest} pixels at least, as {model} needs"
 
 
 def probe(model: str, network: nn.Module, recipe: Recipe, training_set: AnySet, device: torch.device) -> None:

@@ -14,12 +14,14 @@ from truefit.data.batches import Batches, make_batches, reading_workers
 from truefit.data.collate import count_samples
 from truefit.data.imageset import Data, ImageSet
 from truefit.data.statistics import channel_statistics
+from truefit.events import Note
 from truefit.fitting.checks import (
     as_image_set,
     check_classes,
     check_named_model,
     check_recipe,
     check_transfer,
+    no_smaller_than,
     probe,
     task_for,
 )
@@ -62,6 +64,10 @@ class Setup:
         self.shared_with_test = training_copies(plan, self.training_set, self.test_set)
         mirror = data.mirror if data is not None else False
         self.recipe = plan.recipe.resolved(images=self.images is not None, mirror=mirror)
+        if isinstance(plan.model, str):
+            self.recipe, said = no_smaller_than(plan.model, self.recipe, self.training_set)
+            if said is not None:
+                plan.notify(Note(text=said))
         self.settings = plan.settings or resolve(
             device=plan.device,
             precision=self.recipe.precision,

@@ -7,14 +7,14 @@ whose given class is all but ruled out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from truefit.data.images import Pixels
 
-FOLDS, EPOCHS = 3, 6
+FOLDS, EPOCHS, BATCH = 3, 6, 64
 RULED_OUT = 0.2
 """A given class counts as ruled out below this share of what guessing would give it (1 / number of classes)."""
 
@@ -82,17 +82,23 @@ def out_of_fold(
     from sklearn.model_selection import StratifiedKFold
 
     from truefit.data.imageset import ImageSet
-    from truefit.recipes.quick import RECIPE
-    from truefit.recipes.recipe import AugmentConfig
+    from truefit.recipes.recipe import AugmentConfig, LossConfig, OptimizerConfig, Recipe
     from truefit.trainer import Trainer
 
     whole = ImageSet(split="train", classes=classes, labels=labels, pixels=np.ascontiguousarray(pixels))
     out = np.zeros((len(labels), len(classes)))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     # Few images make few steps; all get at least about a thousand.
-    epochs = epochs or max(EPOCHS, min(30, -(-1000 * RECIPE.batch_size // len(labels))))
+    epochs = epochs or max(EPOCHS, min(30, -(-1000 * BATCH // len(labels))))
     # Most of each image at its full size: certainty is what is asked for here.
-    recipe = replace(RECIPE, name="audit", epochs=epochs, augment=AugmentConfig(crop=0.875, shift=0.0))
+    recipe = Recipe(
+        name="audit",
+        epochs=epochs,
+        batch_size=BATCH,
+        optimizer=OptimizerConfig(name="muon", lr=0.05, momentum=0.9, weight_decay=0.01),
+        loss=LossConfig(label_smoothing=0.1),
+        augment=AugmentConfig(crop=0.875, shift=0.0),
+    )
     for number, (train, held) in enumerate(folds.split(np.zeros(len(labels)), labels)):
         trainer = Trainer("convnet", recipe, seed=seed + number)
         trainer.fit(whole.subset(train))
