@@ -166,7 +166,8 @@ def test_recipes_are_listed_and_shown_as_files_that_can_be_copied(capsys):
 def test_images_are_not_shrunk_below_what_the_model_takes() -> None:
     data = load_data("digits", image_size=28)
     said: list[Event] = []
-    trainer = Trainer("convnet", find_recipe("quick"), observers=[said.append])
+    recipe = dataclasses.replace(find_recipe("quick"), augment=AugmentConfig(start_shrink=0.75, shrink=0.8))
+    trainer = Trainer("convnet", recipe, observers=[said.append])
     run = trainer.fit(data.train.subset(np.arange(64)), data.validation)
     how = run.config["recipe"]["augment"]
     assert (round(28 * how["start_shrink"]), round(28 * how["shrink"])) == (24, 24)
