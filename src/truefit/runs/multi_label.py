@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, log_expit
 
 from truefit.errors import InputError, shorten
 from truefit.metrics.multi_label import FIGURES, measure_labels
@@ -62,6 +61,8 @@ class MultiLabelEvaluation(Evaluation):
             )
         predicted, probabilities = given_labels(logits, thresholds)
         plain = logits.astype(np.float64)
+        from scipy.special import log_expit  # here and not above: training does not need it
+
         losses = -np.where(present == 1, log_expit(plain), log_expit(-plain)).mean(axis=1)
         return cls(
             split=split,
@@ -108,5 +109,7 @@ class MultiLabelEvaluation(Evaluation):
 
 def given_labels(logits: np.ndarray, thresholds: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Labels int64 (n, K), 0 or 1, and probabilities float32 (n, K), from logits: the same way wherever it is asked."""
+    from scipy.special import expit
+
     probabilities = expit(logits.astype(np.float64)).astype(np.float32)
     return (probabilities >= np.asarray(thresholds, np.float32)).astype(np.int64), probabilities
