@@ -366,6 +366,23 @@ def test_an_average_with_statistics_of_its_own_is_ok(watched):
     assert finding(done, "FIT805").outcome.value == "ok"
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("code", "pair"),
+    [
+        ("FIT511", ("data, 16, shuffle=True", "torch.utils.data.WeightedRandomSampler([.5, 1, 1, 1], 160)")),
+        ("FIT701", ("data, 16, shuffle=True", "torch.utils.data.DistributedSampler(data, num_replicas=2, rank=0)")),
+        ("FIT605", ("held, 16", "torch.utils.data.SequentialSampler(held)")),
+    ],
+)
+def test_sampler_inside_of_a_batch_sampler_is_looked_at(code, pair, watched):
+    """The `sampler` of such a DataLoader is another one, which nothing asks."""
+    arguments, sampler = pair
+    data, size = arguments.split(",")[0], 31 if code == "FIT605" else 16
+    made = f"DataLoader({data}, batch_sampler=torch.utils.data.BatchSampler({sampler}, {size}, {code == 'FIT605'}))"
+    assert code in alarms(watched(changed((f"DataLoader({arguments})", made))))
+
+
 def test_a_loader_is_named_by_the_line_that_makes_it(watched):
     assert finding(watched(BUGS["FIT605"]), "FIT605").where.line == line_of(BUGS["FIT605"], "return DataLoader")
 

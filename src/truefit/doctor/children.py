@@ -101,12 +101,14 @@ def _rank(log: Log) -> Rank:
 def _measured(log: Log) -> list[Measured]:
     from torch.utils.data.distributed import DistributedSampler
 
+    from truefit.doctor.datasets import sampler_of
     from truefit.doctor.log import Printed
 
     found = []
     for number, one in enumerate(one for one in log.passes if one.evaluates and one.ended == "complete"):
         loader = log.loaders[one.loader].loader
-        if not isinstance(loader.sampler, DistributedSampler) or len(one.hits) != one.batches:
+        sampler = sampler_of(loader)
+        if not isinstance(sampler, DistributedSampler) or len(one.hits) != one.batches:
             continue
         right = [bool(hit) for batch in range(one.batches) for hit in one.hits[batch].tolist()]
         until = min((other.begin for other in log.passes if other.begin > one.end), default=10**12)
@@ -119,7 +121,7 @@ def _measured(log: Log) -> list[Measured]:
                 samples=samples,
                 order=tuple(one.order),
                 right=tuple(right),
-                padded=loader.sampler.total_size > samples,
+                padded=sampler.total_size > samples,
                 printed=printed,
             )
         )

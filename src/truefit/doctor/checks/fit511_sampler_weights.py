@@ -2,6 +2,7 @@
 
 from torch.utils.data import WeightedRandomSampler
 
+from truefit.doctor.datasets import sampler_of
 from truefit.doctor.finding import Finding, Severity
 from truefit.doctor.log import Log
 from truefit.doctor.rule import Rule
@@ -16,7 +17,7 @@ RULE = Rule(
 
 
 def check(log: Log) -> Finding:
-    samplers = [(seen, seen.loader.sampler) for seen in log.training_loaders()]
+    samplers = [(seen, sampler_of(seen.loader)) for seen in log.training_loaders()]
     weighted = [(seen, sampler) for seen, sampler in samplers if isinstance(sampler, WeightedRandomSampler)]
     if not weighted:
         return RULE.not_applicable("no WeightedRandomSampler")

@@ -1,6 +1,6 @@
 """drop_last on an evaluation's loader: the last samples are never measured."""
 
-from truefit.doctor.datasets import validation_loaders
+from truefit.doctor.datasets import sampler_of, validation_loaders
 from truefit.doctor.finding import Finding, Severity
 from truefit.doctor.log import Log
 from truefit.doctor.rule import Rule
@@ -19,12 +19,15 @@ def check(log: Log) -> Finding:
     if not loaders:
         return RULE.not_applicable("no DataLoader that only evaluates")
     for seen in loaders:
-        size = getattr(seen.loader, "batch_size", None)
+        # A DataLoader that was given a batch sampler has no size of its own, and drops nothing itself.
+        given = getattr(seen.loader, "batch_size", None) is None
+        batches = getattr(seen.loader, "batch_sampler", None) if given else seen.loader
+        size = getattr(batches, "batch_size", None)
         try:
-            samples = len(seen.loader.sampler)
+            samples = len(sampler_of(seen.loader))
         except (TypeError, AttributeError):
             continue
-        if getattr(seen.loader, "drop_last", False) and size and samples % size:
+        if getattr(batches, "drop_last", False) and size and samples % size:
             return RULE.fail(
                 f"drop_last is on for an evaluation: {samples % size} of {samples} samples are never measured.",
                 where=seen.where,

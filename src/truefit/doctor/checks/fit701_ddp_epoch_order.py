@@ -2,6 +2,7 @@
 
 from torch.utils.data.distributed import DistributedSampler
 
+from truefit.doctor.datasets import sampler_of
 from truefit.doctor.finding import Finding, Severity
 from truefit.doctor.log import Log
 from truefit.doctor.rule import Rule
@@ -16,8 +17,8 @@ RULE = Rule(
 
 
 def check(log: Log) -> Finding:
-    found = [seen for seen in log.training_loaders() if isinstance(seen.loader.sampler, DistributedSampler)]
-    found = [seen for seen in found if seen.loader.sampler.shuffle]
+    found = [seen for seen in log.training_loaders() if isinstance(sampler_of(seen.loader), DistributedSampler)]
+    found = [seen for seen in found if sampler_of(seen.loader).shuffle]
     if not found:
         return RULE.not_applicable("no shuffling DistributedSampler")
     for seen in found:
