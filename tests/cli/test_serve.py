@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 
 import truefit
 from truefit import InputError, load
+from truefit.predictor import Predictor
 from truefit.serve.app import make_app
 from truefit.serve.limits import Limits
 
@@ -95,6 +97,30 @@ def test_images_that_come_together_are_classified_together(predictor, apple):
     assert "truefit_batch_size_count 1" in text
     assert 'truefit_requests_total{path="/predict",status="200"} 8' in text
     assert f'truefit_predictions_total{{answer="{alone.predicted}"}} 8' in text
+
+
+def changed(predictor: Any, **config: Any) -> Predictor:
+    return Predictor(predictor.network, replace(predictor.config, **config), predictor.settings)
+
+
+def test_image_is_brought_to_size_as_predict_does_it(predictor, tmp_path):
+    image = draw(tmp_path / "large.png", COLOURS["banana"], 3, side=67)
+    nearest = changed(predictor, interpolation="nearest")
+    answer = asked(nearest, lambda client: client.post("/predict", **form(image))).json()
+    assert answer["probabilities"] == pytest.approx(nearest.predict(image)[0].probabilities, abs=1e-6)
+    assert answer["probabilities"] != pytest.approx(predictor.predict(image)[0].probabilities, abs=1e-6)
+
+
+def test_labels_are_told_where_an_image_may_have_several(predictor, apple):
+    several = changed(predictor, thresholds=(1e-6, 1e-6, 1 - 1e-6))
+
+    async def ask(client):
+        return (await client.post("/predict", **form(apple))).json(), (await client.get("/metrics")).text
+
+    answer, text = asked(several, ask)
+    assert answer["labels"] == list(several.predict(apple)[0].labels) == ["apple", "banana"]
+    assert 'truefit_predictions_total{answer="apple"} 1' in text
+    assert 'truefit_predictions_total{answer="banana"} 1' in text
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,15 @@ PATHS = frozenset({"/", "/docs", "/openapi.json", "/predict", "/health", "/metri
 
 
 class Answer(BaseModel):
-    """What `truefit predict --json` says of an image. answer, sure: where the service was started with --sure."""
+    """What `truefit predict --json` says of an image. answer, sure: where the service was started with --sure.
+
+    labels: where an image may have any number of labels; `predicted` is then the most probable one, given or not.
+    """
 
     predicted: str = Field(description="the most probable class")
     probability: float = Field(description="its probability, 0 to 1")
     probabilities: dict[str, float] = Field(description="that of each class")
+    labels: list[str] | None = Field(default=None, description="the labels that the image is given")
     answer: str | None = Field(default=None, description='the class, or "not sure"')
     sure: bool | None = Field(default=None, description="whether the probability reaches the threshold")
 
@@ -148,6 +152,7 @@ def make_app(
             predicted=prediction.predicted,
             probability=prediction.probability,
             probabilities=prediction.probabilities,
+            labels=None if prediction.labels is None else list(prediction.labels),
             answer=None if sure is None else prediction.answer,
             sure=prediction.sure,
         )
@@ -187,4 +192,5 @@ def make_app(
 def _prepare(predictor: Predictor, content: bytes, max_pixels: int) -> Pixels:
     """The image as the predictor takes it: small, so that what waits takes little memory."""
     image = read_image(content, max_pixels=max_pixels)
-    return fit_image(image, predictor.config.image_size, predictor.config.resize)
+    config = predictor.config
+    return fit_image(image, config.image_size, config.resize, config.interpolation)

@@ -94,5 +94,7 @@ class Batcher:
                 continue
             self.metrics.batch_size.observe(len(same))
             for waiting, prediction in zip(same, found, strict=True):
-                self.metrics.predictions.add(prediction.answer)
+                # Each label by itself: of their combinations there may be any number.
+                for answer in prediction.labels or [prediction.answer]:
+                    self.metrics.predictions.add(answer)
                 waiting.answer.set_result(prediction)
