@@ -105,6 +105,11 @@ def test_a_file_that_would_execute_code_is_refused(tmp_path: Path) -> None:
         ({"images": np.zeros((4, 8, 8, 3), np.uint8)}, "no labels for"),
         ({"images": np.zeros((4, 8, 8, 3), np.uint8), "labels": np.zeros(3, int)}, "labels do not fit"),
         ({"images": np.zeros((4, 8, 8, 3), np.uint8), "labels": np.full(4, 0.5)}, "labels do not fit"),
+        ({"images": np.zeros((4, 8, 8, 3), np.uint8), "labels": np.array(3)}, "labels do not fit"),
+        (
+            {"images": np.zeros((4, 8, 8), np.uint8), "labels": np.arange(4) % 2, "groups": np.arange(5)},
+            "groups do not fit",
+        ),
         ({"images": np.zeros((4, 8, 8, 5), np.uint8), "labels": np.zeros(4, int)}, "these are no images"),
         ({"images": np.full((4, 8, 8, 3), 2.0), "labels": np.zeros(4, int)}, "outside of 0..1"),
         ({"images": np.zeros((4, 8, 8, 3), np.uint8), "x": np.zeros(1), "labels": np.zeros(4)}, "the same thing"),

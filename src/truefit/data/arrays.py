@@ -74,7 +74,15 @@ def listing_of_arrays(arrays: Arrays, path: Path) -> Listing:
         labels.append(_labels(given, len(pixels), f"{path}, {named}"))
         splits += [split] * len(pixels)
         if (split, "groups") in found:
-            groups.append(found[split, "groups"][1].reshape(-1).astype(str))
+            called, given = found[split, "groups"]
+            if given.size != len(pixels):
+                raise InputError(
+                    "groups do not fit the images",
+                    where=f"{path}, {called}",
+                    found=f"{given.size} groups for {len(pixels)} images",
+                    wanted="one for each",
+                )
+            groups.append(given.reshape(-1).astype(str))
     classes = found["", "classes"][1].reshape(-1).astype(str).tolist() if ("", "classes") in found else None
     if len({array.shape[1:] for array in (*images,)}) > 1 or len({array.shape[1:] for array in labels}) > 1:
         raise InputError("splits differ in the shape of their images or labels", where=path)
@@ -123,7 +131,7 @@ def _labels(array: npt.NDArray[Any], n: int, where: str) -> npt.NDArray[Any]:
         array = array[:, 0]
     whole = array.dtype.kind in "iub" or (array.dtype.kind == "f" and bool((array == np.round(array)).all()))
     several = array.ndim == 2 and whole and set(np.unique(array).tolist()) <= {0, 1}
-    if len(array) != n or not (several or (array.ndim == 1 and (whole or array.dtype.kind == "U"))):
+    if array.ndim == 0 or len(array) != n or not (several or (array.ndim == 1 and (whole or array.dtype.kind == "U"))):
         raise InputError(
             "labels do not fit the images",
             where=where,
