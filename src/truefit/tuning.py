@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from truefit import rng
 from truefit.comparison.compare import Comparison, compare
 from truefit.config import require, to_plain
 from truefit.data.imageset import Data
@@ -86,7 +88,6 @@ def _study(optuna: Any, place: Path, trainer: Trainer, data: Data) -> Any:
         study_name="truefit",
         load_if_exists=True,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=trainer.seed, n_startup_trials=FIRST),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=FIRST, n_warmup_steps=1),
     )
     assert data.validation is not None
@@ -112,12 +113,20 @@ def _study(optuna: Any, place: Path, trainer: Trainer, data: Data) -> Any:
         # Its process is dead, for we hold the lock; what it tried is tried again.
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         study.enqueue_trial(trial.params or _settings(trainer.recipe))
+    usable = (*_done(optuna), optuna.trial.TrialState.WAITING)
+    asked = [one.system_attrs.get("fixed_params", one.params) for one in study.get_trials(states=usable)]
+    if _settings(trainer.recipe) not in asked:
+        # Its trial was interrupted, or failed.
+        study.enqueue_trial(_settings(trainer.recipe))
     return study
 
 
+def _done(optuna: Any) -> tuple[Any, ...]:
+    return optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
+
+
 def _finished(optuna: Any, study: Any) -> list[Any]:
-    states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    found: list[Any] = study.get_trials(deepcopy=False, states=states)
+    found: list[Any] = study.get_trials(deepcopy=False, states=_done(optuna))
     return found
 
 
@@ -151,6 +160,9 @@ def _search(optuna: Any, study: Any, trainer: Trainer, data: Data, place: Path, 
         return max(epochs)
 
     while (done := len(_finished(optuna, study))) < trials:
+        # Seeded for each: begun anew, a search that is gone on with would try once more what it began with.
+        seed = rng.key(trainer.seed, "tune", len(study.get_trials(deepcopy=False))) % 2**32
+        study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=FIRST)
         study.optimize(objective, n_trials=1)
         last = study.get_trials(deepcopy=False)[-1]
         result = f"{last.value:.1%}" if last.value is not None else last.state.name.lower()
@@ -168,6 +180,10 @@ def _finish(study: Any, trainer: Trainer, data: Data, place: Path, observe: Obse
     comparison = None
     _with(trainer, trainer.recipe, observe).fit(data, out=place / "default", resume=True)
     if improved:
+        if study.user_attrs.get("best") != settings:
+            # More trials have found a better one than that of an earlier call.
+            shutil.rmtree(place / "best", ignore_errors=True)
+            study.set_user_attr("best", settings)
         _with(trainer, _applied(trainer.recipe, settings), observe).fit(data, out=place / "best", resume=True)
         comparison = compare(place / "default", place / "best")
     tuned = Tuned(settings=settings, trials=rows, improved=improved, comparison=comparison)

@@ -1,0 +1,63 @@
+"""A search that is gone on with: tries nothing twice, loses no default, and takes a better one than before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from truefit import Trainer
+from truefit.data.imageset import Data, ImageSet
+from truefit.runs.folder import RunFolder
+from truefit.tuning import tune
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    train, validation = images("train", 60), images("validation", 20)
+    return Data(name="made", spec="made", train=train, validation=validation, test=None, mirror=False)
+
+
+def images(split: str, n: int) -> ImageSet:
+    """Noise whose brightness is the class."""
+    draw = np.random.default_rng(n)
+    labels = np.arange(n) % 2
+    pixels = draw.integers(0, 100, (n, 24, 24, 3)) + 40 * labels[:, None, None, None]
+    return ImageSet(split=split, classes=("a", "b"), labels=labels, pixels=pixels.astype(np.uint8), image_size=24)
+
+
+def trainer() -> Trainer:
+    return Trainer("convnet", epochs=1, device="cpu", observers=[lambda event: None])
+
+
+def test_going_on_tries_other_settings_and_takes_a_better_one(tmp_path: Path, data: Data) -> None:
+    out = tmp_path / "search"
+    tune(trainer(), data, out=out, trials=2)
+    again = tune(trainer(), data, out=out, trials=3)
+    rates = [trial["lr"] for trial in again.trials]
+    assert len(set(rates)) == 3
+    # Any other settings than those that were best so far, as if they had been found by more trials.
+    study = optuna.load_study(study_name="truefit", storage=f"sqlite:///{out / 'study.db'}")
+    for lr, value in ((0.002, 1.0), (0.004, 2.0)):
+        better = {**study.best_trial.params, "lr": lr}
+        distributions = study.trials[0].distributions
+        study.add_trial(optuna.trial.create_trial(params=better, distributions=distributions, value=value))
+        found = tune(trainer(), data, out=out, trials=3)
+        assert found.settings["lr"] == lr
+        assert found.comparison is not None
+        assert RunFolder.open(out / "best").read_config()["recipe"]["optimizer"]["lr"] == lr
+
+
+def test_default_whose_trial_was_interrupted_is_tried_again(tmp_path: Path, data: Data, monkeypatch) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tune(trainer(), data, out=tmp_path / "search", trials=2)
+    found = tune(trainer(), data, out=tmp_path / "search", trials=2)
+    default = trainer().recipe.optimizer.peak_lr
+    assert [trial["state"] for trial in found.trials if trial["lr"] == default] == ["complete"]
