@@ -138,19 +138,15 @@ def _check_same(begun: dict[str, Any], config: dict[str, Any], folder: RunFolder
     different = differences(begun, config)
     if "recipe.epochs" in different:
         before, now = different["recipe.epochs"]
-        schedule = config["recipe"]["schedule"]["name"]
-        # Smaller images in the first half: which epochs these are depends on their number too.
-        laid_out = schedule not in OPEN_ENDED or config["recipe"]["augment"]["start_shrink"] is not None
-        if now > before and not laid_out:
+        laid_out = _laid_out(config["recipe"])
+        if now > before and laid_out is None:
             del different["recipe.epochs"]
         elif now > before and len(different) == 1:
             raise InputError(
-                f"a run with the schedule {schedule} can't be made longer"
-                if schedule not in OPEN_ENDED
-                else "a run with augment.start_shrink can't be made longer",
+                f"a run with {laid_out} can't be made longer",
                 where=folder.path,
                 found=f"{now} epochs instead of {before}",
-                wanted=f"the same number; or a schedule among {', '.join(OPEN_ENDED)}, and no start_shrink",
+                wanted=f"the same number; or a schedule among {', '.join(OPEN_ENDED)}, and no part laid out over it",
                 fix=f"it was laid out over {before} epochs: --from {folder.path} starts a new run from its weights",
             )
     if different:
@@ -161,6 +157,19 @@ def _check_same(begun: dict[str, Any], config: dict[str, Any], folder: RunFolder
             wanted="the same settings, to go on with it",
             fix="name another --out, or --overwrite instead of --resume",
         )
+
+
+def _laid_out(recipe: dict[str, Any]) -> str | None:
+    """What of a recipe depends on the number of epochs, so that a longer training is another one from its start."""
+    schedule = recipe["schedule"]["name"]
+    depends = {
+        f"the schedule {schedule}": schedule not in OPEN_ENDED,
+        "schedule.warmup": bool(recipe["schedule"]["warmup"]),
+        "augment.start_shrink": recipe["augment"]["start_shrink"] is not None,
+        "swa.start": recipe["swa"]["start"] is not None,
+        "transfer.probe": recipe["transfer"]["probe"],
+    }
+    return next((name for name, is_so in depends.items() if is_so), None)
 
 
 def _flat(tree: Any, path: str = "") -> dict[str, Any]:
