@@ -18,6 +18,7 @@ from truefit.checkpoint.interval import Interval
 from truefit.config import require, seconds_of
 from truefit.data.imageset import Data, ImageSet
 from truefit.data.lookup import load_data
+from truefit.doctor.finding import Finding
 from truefit.errors import InputError, warn
 from truefit.events import Event, Note, Observer
 from truefit.fitting.fit import Fit
@@ -125,6 +126,8 @@ class Trainer:
         self.loggers = tuple(loggers)
         self.observers = list(observers)
         self._logs: list[Logged] = []
+        # What the doctor found in a dry run of the same model on the same data; stands in doctor.json with the rest.
+        self.tried: tuple[Finding, ...] = ()
         self.predictor: Predictor | None = None
 
     @_together
@@ -326,6 +329,7 @@ class Trainer:
             begun=begun,
             weights=self.weights,
             monitored=self.monitors,
+            tried=self.tried,
         )
         return Fit(plan, training_set, validation_set, test_set, data)
 

@@ -175,14 +175,37 @@ def test_train_with_doctor_full_tries_out_first_and_ends_with_3(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     assert main(["digits", "--model", "softmaxed:make", "--doctor", "full", "--out", "run", "--json"]) == 3
     told = capsys.readouterr()
-    assert "FAIL FIT101" in told.err and told.out == ""
+    assert "FAIL FIT101" in told.err
+    said = json.loads(told.out)
+    assert said["run"] is None
+    assert [one["code"] for one in said["doctor"]["findings"] if one["outcome"] == "fail"] == ["FIT101"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_the_dry_run_found_stands_beside_what_the_monitors_find(tmp_path, capsys):
+    from truefit.commands.train import main
+
+    words = ["digits", "--model", "convnet", "--doctor", "full", "--max-steps", "3", "--no-report", "--json", "--quiet"]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    said = json.loads(capsys.readouterr().out)["doctor"]["findings"]
+    assert {"FIT101", "FIT901"} <= {one["code"] for one in said}
+    assert json.loads((tmp_path / "run" / "doctor.json").read_text())["findings"] == said
+
+
+@pytest.mark.parametrize("words", [["--seeds", "2"], ["--folds", "3"], ["--learning-curve"], ["--dry-run"]])
+def test_train_with_doctor_full_says_where_it_would_do_nothing(words, capsys, tmp_path):
+    from truefit.commands import main
+
+    assert main(["train", "digits", "--doctor", "full", "--out", str(tmp_path / "run"), *words]) == 2
+    told = capsys.readouterr().err
+    assert "--doctor full" in told and words[0] in told
     assert not (tmp_path / "run").exists()
 
 
 def test_named_model_passes_on_bytes(capsys):
-    from truefit.commands.tried import passes
+    from truefit.commands.tried import try_out
 
     state = torch.get_rng_state()
-    assert passes("convnet", truefit.load_data("digits"), 0, None)
+    assert try_out("convnet", truefit.load_data("digits"), 0, None).ok
     assert torch.equal(torch.get_rng_state(), state)
     assert capsys.readouterr() == ("", "")

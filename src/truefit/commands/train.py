@@ -126,7 +126,8 @@ class TrainCommand:
     """Start from the weights of this run."""
     doctor: Literal["on", "full", "off"] = "on"
     """on: the doctor's monitors look after the training, at next to no cost; what they find stands in the log, in
-    doctor.json and in the report. full: before that a few steps are tried out; exit code 3 where a check fails."""
+    doctor.json and in the report. full: before that a few steps of a single training are tried out;
+    what is found stands there too, and where a check fails nothing is trained (exit code 3)."""
     log: tuple[str, ...] = ()
     """tensorboard, mlflow: write the figures of each epoch into OUT/logs/NAME too."""
     json: bool = False
@@ -235,6 +236,11 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
     from truefit.runs.folder import RunFolder, next_run
     from truefit.trainer import Trainer
 
+    if command.doctor == "full":
+        # Only here: the doctor's checks take time to import.
+        from truefit.commands.tried import check_single, try_out
+
+        check_single(command)
     if dist.world() > 1:
         check_shared(command)
     if not dist.is_first():
@@ -307,10 +313,12 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         if command.dry_run:
             return _dry_run(trainer, data, out, command, lines)
         if command.doctor == "full":
-            from truefit.commands.tried import passes
-
-            if not passes(trainer.model, data, config.seed, None if command.quiet else stream):
+            checkup = try_out(trainer.model, data, config.seed, None if command.quiet else stream)
+            if not checkup.ok:
+                if command.json:
+                    print_json({"run": None, "doctor": checkup.to_json()})
                 return 3
+            trainer.tried = tuple(checkup.findings)
         start = time.perf_counter()
         run = trainer.fit(
             data,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +11,41 @@ from torch.nn import functional as F
 
 from truefit import rng
 from truefit.data.imageset import Data
-from truefit.doctor.dry_run import check
+from truefit.doctor.dry_run import Checkup, check
+from truefit.errors import InputError
 from truefit.models.lookup import build_model
 
+if TYPE_CHECKING:
+    from truefit.commands.train import TrainCommand
 
-def passes(model: nn.Module | str, data: Data, seed: int, stream: TextIO | None) -> bool:
+
+def check_single(command: TrainCommand) -> None:
+    """InputError where `--doctor full` is asked for together with what is more, or less, than one training."""
+    asked = {
+        "--seeds": command.seeds is not None,
+        "--folds": command.folds is not None,
+        "--learning-curve": command.learning_curve,
+        "--dry-run": command.dry_run,
+    }
+    for option in (option for option, given in asked.items() if given and command.doctor == "full"):
+        raise InputError(
+            "--doctor full tries out a single training",
+            found=option,
+            wanted="one or the other",
+            fix=f"truefit train ... --doctor full, and when no check fails the command with {option}",
+        )
+
+
+def try_out(model: nn.Module | str, data: Data, seed: int, stream: TextIO | None) -> Checkup:
     """Try the model out on the data for a few steps, print what speaks (stream: None, only where a check fails, on
-    stderr), and say whether no check failed. The model is given back as it was."""
+    stderr), and give what was found. The model is given back as it was."""
     with rng.seeded(seed):
         network = build_model(model, len(data.classes)) if isinstance(model, str) else model
         loss = _several_labels if data.train.labels.ndim == 2 else F.cross_entropy
         checkup = check(network, loss, training_set=data.train, validation_set=data.validation)
     if not checkup.ok or (stream is not None and any(finding.speaks for finding in checkup.findings)):
         print(checkup, file=stream if stream is not None else sys.stderr)
-    return checkup.ok
+    return checkup
 
 
 def _several_labels(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from truefit.doctor.finding import Finding
 from truefit.events import Observer
 from truefit.models.weights import Weights
 from truefit.precision import Settings
@@ -24,7 +25,7 @@ class FitPlan:
     begun_with: what `weights_of` read of another run, whose weights this one starts from. weights: pretrained ones,
     of which the network takes what fits.
     max_time: seconds that it may take, from `begun` (as of `time.perf_counter`) to the report; None: any.
-    monitored: watched by the monitors of the doctor.
+    monitored: watched by the monitors of the doctor. tried: what the doctor found in a dry run before.
     """
 
     model: nn.Module | str
@@ -42,6 +43,7 @@ class FitPlan:
     max_time: float | None = None
     begun: float = 0.0
     monitored: bool = True
+    tried: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
