@@ -15,7 +15,7 @@ from torch import nn
 import truefit
 from truefit import InputError, Recipe, Trainer, loop
 from truefit.data.imageset import ImageSet
-from truefit.events import Note
+from truefit.events import Event, Note, StepFinished
 from truefit.fitting import features
 from truefit.fitting.freezing import Freezing
 from truefit.models.head import head_of, stages_of
@@ -232,6 +232,51 @@ def test_frozen_stages_do_not_move_and_their_batchnorm_does_not_either() -> None
     assert len(trained) == 3
     assert not any(second for _, second in seen)
     assert all(p.requires_grad for p in net.parameters())
+
+
+THAWED = Recipe(
+    name="thawed",
+    epochs=2,
+    batch_size=4,
+    augment=AugmentConfig(flip=False, shift=0.0),
+    transfer=TransferConfig(probe=True, stages=1, strengths=(1.0,), folds=3),
+)
+
+
+def test_stages_that_are_frozen_by_design_alarm_no_monitor() -> None:
+    run, notes = run_probe(recipe=THAWED)
+    assert run.doctor is not None
+    found = {one["code"]: one["outcome"] for one in run.doctor["findings"]}
+    assert found["FIT901"] == "ok"
+    assert "FIT901" not in notes
+
+
+def broken_off(net: nn.Module, out: Path | None = None) -> None:
+    """In the first epoch, where all but the head are frozen."""
+
+    def stop(event: Event) -> None:
+        if isinstance(event, StepFinished) and event.step == 4:
+            raise ZeroDivisionError
+
+    trainer = Trainer(net, THAWED, device="cpu", observers=[stop])
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit(images("train"), images("validation", seed=1), out=out, report=False, checkpoint_every="1steps")
+
+
+def test_a_training_that_breaks_off_leaves_nothing_frozen() -> None:
+    net = network()
+    broken_off(net)
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_a_run_that_was_gone_on_with_tells_of_its_probe_too(tmp_path) -> None:
+    run_probe(tmp_path / "whole", recipe=THAWED)
+    broken_off(network(), tmp_path / "run")
+    trainer = Trainer(network(), THAWED, device="cpu", observers=[lambda event: None])
+    trainer.fit(images("train"), images("validation", seed=1), out=tmp_path / "run", report=False, resume=True)
+    models = [json.loads((tmp_path / name / "model" / "model.json").read_text()) for name in ("whole", "run")]
+    assert models[0]["probe"]["strength"] == 1.0
+    assert models[0] == models[1]
 
 
 def test_earlier_stages_learn_more_slowly_and_frozen_ones_of_the_users_stay_frozen() -> None:

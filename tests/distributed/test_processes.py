@@ -83,7 +83,7 @@ def test_training_goes_on_to_the_same_end_after_a_worker_is_killed(tmp_path, und
     assert (run / "evaluation.json").read_bytes() == (undisturbed / "evaluation.json").read_bytes()
 
 
-def test_state_of_two_processes_is_gone_on_with_in_one_and_the_reverse(tmp_path, monkeypatch, capfd, undisturbed):
+def test_state_of_two_processes_is_gone_on_with_in_one(tmp_path, monkeypatch, capfd, undisturbed):
     run = tmp_path / "run"
     process = start(TRUEFIT, *WORDS, "--nproc", 2, "--out", run)
     wait_for_a_checkpoint(run, process)
@@ -101,6 +101,23 @@ def test_state_of_two_processes_is_gone_on_with_in_one_and_the_reverse(tmp_path,
     found, wanted = history(run), history(undisturbed)
     assert found[:before] == wanted[:before]
     for one, other in zip(found, wanted, strict=True):
+        assert one["lr"] == other["lr"]
+        assert one["training_loss"] == pytest.approx(other["training_loss"], abs=0.1)
+
+
+def test_state_of_one_process_is_gone_on_with_in_two(tmp_path, undisturbed):
+    run = tmp_path / "run"
+    process = start(TRUEFIT, *WORDS, "--out", run)
+    wait_for_a_checkpoint(run, process)
+    process.send_signal(signal.SIGTERM)
+    code, out = ended(process)
+    assert code == 143, out
+    before = len(history(run)) if (run / "history.jsonl").exists() else 0
+    code, out = ended(start(TRUEFIT, *WORDS, "--nproc", 2, "--out", run))
+    assert code == 0, out
+    assert out.count("going on from") == 1 and "2 processes instead of 1" in out
+    assert before < len(history(run)) == 8
+    for one, other in zip(history(run), history(undisturbed), strict=True):
         assert one["lr"] == other["lr"]
         assert one["training_loss"] == pytest.approx(other["training_loss"], abs=0.1)
 

@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 
 from truefit import Trainer, TruefitWarning
 from truefit.doctor.explain import page
+from truefit.events import Note, StepFinished
 from truefit.monitors import all_monitors
 from truefit.recipes.lookup import find_recipe
 
@@ -143,7 +144,36 @@ def test_findings_stand_in_warnings_the_folder_the_report_and_a_loaded_run(tmp_p
 def test_each_monitor_has_a_code_of_its_own_with_a_page():
     import importlib
 
-    rules = [importlib.import_module(monitor.__module__).RULE for monitor in all_monitors()]
+    rules = [importlib.import_module(monitor.__module__).RULE for monitor in all_monitors().values()]
     assert len({rule.code for rule in rules}) == len(rules)
     for rule in rules:
         assert page(rule.code).startswith(f"# {rule.name}\n")
+
+
+@pytest.mark.parametrize("lr", [0.05, 1e-9])
+def test_findings_of_a_training_that_was_broken_off_are_those_of_the_whole(tmp_path, lr):
+    recipe = find_recipe("standard")
+    recipe = replace(recipe, epochs=3, batch_size=4, optimizer=replace(recipe.optimizer, name="sgd", lr=lr))
+    said: list[str] = []
+
+    def trained(out, stop=None, **options):
+        def watch(event):
+            if isinstance(event, Note):
+                said.append(event.text)
+            if isinstance(event, StepFinished) and (event.epoch, event.step) == stop:
+                raise KeyError
+
+        trainer = Trainer(Network(), recipe, observers=[watch])
+        return trainer.fit(images(), images(1), out=out, report=False, checkpoint_every="1steps", **options)
+
+    wanted = trained(tmp_path / "whole").doctor
+    notes = [text for text in said if text.startswith("FIT")]
+    said.clear()
+    for stop in ((1, 60), (2, 2)):  # in the middle of an epoch, and after two that have told what they had to tell
+        with pytest.raises(KeyError):
+            trained(tmp_path / "run", stop, resume=True)
+    assert trained(tmp_path / "run", resume=True).doctor == wanted
+    files = [(tmp_path / name / "doctor.json").read_bytes() for name in ("whole", "run")]
+    assert files[0] == files[1]
+    assert [text for text in said if text.startswith("FIT")] == notes
+    assert bool(notes) == (lr < 1e-3)

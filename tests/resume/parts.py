@@ -101,6 +101,7 @@ def assert_same_run(found: Run, wanted: Run) -> None:
     assert_same_weights(found.network, wanted.network)
     assert without_times(found.history) == without_times(wanted.history)
     assert found.weights == wanted.weights
+    assert found.doctor == wanted.doctor
     if wanted.evaluation is not None:
         assert found.evaluation is not None
         assert found.evaluation.to_json() == wanted.evaluation.to_json()

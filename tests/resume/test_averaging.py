@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from parts import assert_same_run, broken_off, recipe, train
+from safetensors.torch import load_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 from helpers import image_set, tiny_network
 from truefit import Trainer, load
+from truefit.events import EpochFinished, Event
+from truefit.fitting.timing import Clock
 from truefit.optim.averaging import WeightAverage
 from truefit.optim.weight_mean import WeightMean
 from truefit.precision import Precision
@@ -126,6 +130,21 @@ def test_without_validation_the_last_mean_is_kept() -> None:
     raw = Trainer(tiny_network(batchnorm=True), recipe("sgd", swa=SwaConfig())).fit(image_set(22))
     assert not torch.equal(run.network.state_dict()["0.weight"], raw.network.state_dict()["0.weight"])
     assert (run.network.state_dict()["1.running_var"] != 1).all()
+
+
+def test_where_the_clock_ends_training_between_two_epochs_the_mean_is_kept_too(tmp_path, monkeypatch) -> None:
+    clock = Clock(math.inf, 0.0)
+    monkeypatch.setattr("truefit.fitting.fit.fit_into_time", lambda setup: clock)
+
+    def end(event: Event) -> None:
+        if isinstance(event, EpochFinished):
+            clock.deadline = -math.inf
+
+    how = recipe("sgd", swa=SwaConfig(start=0.0, every=1))
+    run = Trainer(tiny_network(batchnorm=True), how, observers=[end]).fit(image_set(22), out=tmp_path / "run")
+    assert len(run.history) == 1
+    last = load_file(tmp_path / "run" / "model" / "last" / "weights.safetensors")
+    assert not torch.equal(run.network.state_dict()["0.weight"], last["0.weight"])
 
 
 @pytest.mark.parametrize(

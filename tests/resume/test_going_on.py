@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from parts import BrokeOffError, assert_same_run, broken_off, ended_at, longer, network, notes, recipe, train
 
 from helpers import image_set
 from truefit import InputError, Run, Trainer, load
+from truefit.checkpoint.store import Store
 from truefit.events import Event, Observer, Progress, nobody
-from truefit.recipes.recipe import EmaConfig
+from truefit.recipes.recipe import EmaConfig, ScheduleConfig, SwaConfig
 from truefit.runs.folder import RunFolder
 
 
@@ -75,6 +78,22 @@ def test_a_finished_run_can_be_made_longer_where_the_schedule_permits(tmp_path: 
     assert (tmp_path / "evaluations" / "after-epoch-3" / "evaluation.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("swa.start", {"swa": SwaConfig(start=0.5)}),
+        ("schedule.warmup", {"schedule": ScheduleConfig(name="constant", warmup=0.3)}),
+    ],
+)
+def test_what_begins_at_a_part_of_the_training_cannot_be_made_longer(
+    tmp_path: Path, what: str, change: dict[str, Any]
+) -> None:
+    how = replace(recipe("sgd", "constant"), **change)
+    train(how, out=tmp_path)
+    with pytest.raises(InputError, match=f"{what} can't be made longer"):
+        train(longer(how, 5), out=tmp_path, resume=True)
+
+
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine"])
 def test_a_schedule_laid_out_over_the_epochs_cannot_be_made_longer(tmp_path: Path, schedule: str) -> None:
     how = recipe("muon", schedule)
@@ -131,6 +150,19 @@ def test_a_replaced_run_whose_replacement_was_killed_comes_back_or_is_replaced(t
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert RunFolder.open(out).read_config()["recipe"]["optimizer"]["name"] == "sgd"
     assert load(out, network=train(recipe("sgd")).network).evaluation is not None
+
+
+def test_checkpoint_that_is_still_being_written_when_a_training_breaks_off_is_kept(tmp_path, monkeypatch):
+    write = Store.write
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.2)
+        return write(*arguments)
+
+    monkeypatch.setattr(Store, "write", slowly)
+    broken_off(recipe("muon"), tmp_path / "run", 2)
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 1
+    assert_same_run(train(recipe("muon"), out=tmp_path / "run", resume=True), train(recipe("muon")))
 
 
 def test_going_on_with_a_replacement_that_was_killed_finishes_it(tmp_path: Path) -> None:

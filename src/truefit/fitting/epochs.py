@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from truefit import dist, loop, rng
+from truefit.checkpoint.saver import Saver
 from truefit.checkpoint.state import Stateful
 from truefit.checkpoint.store import Found, Position
 from truefit.checkpoint.tree import unflatten
@@ -41,13 +42,17 @@ class Epochs:
         self.best = Best()
         self.progress = Progress()
         self.monitors = watch(setup)
+        # What a probe found before the epochs, as it stands in model.json.
+        self.probe: dict[str, Any] | None = None
+        self._saver: Saver | None = None
+        self._freezing: Freezing | None = None
 
     def run(self, keeping: Keeping | None, clock: Clock | None = None) -> None:
         """Train until the recipe's epochs or steps are done, or early stopping or the clock ends it."""
         setup = self.setup
         recipe, settings, notify, length = setup.recipe, setup.settings, setup.plan.notify, setup.length
         training = setup.batches(setup.training_set, "training set", recipe.batch_size, setup.plan.seed)
-        freezing = Freezing(setup.network, recipe.transfer, length.epochs)
+        freezing = self._freezing = Freezing(setup.network, recipe.transfer, length.epochs)
         optimizer = build_optimizer(setup.network, recipe.optimizer, freezing.rates())
         # An iterable set has no length: its schedule is by epochs alone.
         schedule = Schedule(
@@ -74,8 +79,9 @@ class Epochs:
         folder = None if keeping is None else keeping.folder
         if keeping is not None and keeping.found is not None:
             self._go_on(keeping.found, live, folder)
-        saver = None if keeping is None else keeping.saver(partial(self._state, live), notify)
-        observe = together(progress, notify, saver, self.monitors)
+        saver = self._saver = None if keeping is None else keeping.saver(partial(self._state, live), notify)
+        # The saver last: what it saves includes what the others have seen of this step.
+        observe = together(progress, notify, self.monitors, saver)
         while progress.epoch < setup.length.epochs and not self._has_waited_enough():
             epoch, start = progress.epoch, progress.begin()
             steps = length.of_epoch(epoch)
@@ -132,8 +138,21 @@ class Epochs:
             if saver is not None:
                 saver.end_of_epoch()
         freezing.end()
+        if setup.average is not None and not setup.average.is_usable and progress.epoch:
+            # The clock has ended training between two epochs: this one was not expected to be the last.
+            self._settle_average(progress.epoch - 1)
         if saver is not None:
             saver.finish()
+
+    def leave(self) -> None:
+        """Training broke off: what was frozen is thawed, for the network may be the caller's; and a checkpoint that is
+        being written is let finish, so that it counts among those there."""
+        if self._freezing is not None:
+            self._freezing.end()
+        if self._saver is not None:
+            # What made training break off is what the user must see.
+            with suppress(Exception):
+                self._saver.wait()
 
     def _record_end(self, epoch: int, steps: int, keeping: Keeping | None) -> None:
         """The clock ends training after so many steps of this epoch, earlier than was planned."""
@@ -169,7 +188,14 @@ class Epochs:
     def _state(self, live: Stateful) -> tuple[Position, dict[str, Any]]:
         """Where training stands, and all that it needs to go on from there."""
         position, progress = self.progress.state()
-        state = {"progress": progress, "history": self.history, "best": self.best.state(), **live.state()}
+        state = {
+            "progress": progress,
+            "history": self.history,
+            "best": self.best.state(),
+            "probe": self.probe,
+            "monitors": None if self.monitors is None else self.monitors.state_dict(),
+            **live.state(),
+        }
         return position, state
 
     def _go_on(self, found: Found, live: Stateful, folder: RunFolder | None) -> None:
@@ -179,7 +205,10 @@ class Epochs:
             self.best.load(state["best"], self.setup.measured)
             self.progress.load(state["progress"])
             self.history = list(state["history"])
+            self.probe = state["probe"]
             live.load(state)
+            if self.monitors is not None and state["monitors"] is not None:
+                self.monitors.load_state_dict(state["monitors"])
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
             raise InputError("the checkpoint does not fit this run", where=found.path, found=error) from error
         if folder is not None:
@@ -215,8 +244,8 @@ class Epochs:
 
     @property
     def findings(self) -> dict[str, Any] | None:
-        """What the monitors found, as in doctor.json; None where there are none."""
-        return None if self.monitors is None else self.monitors.to_json()
+        """What the doctor found, as in doctor.json; None where there are no monitors."""
+        return None if self.monitors is None else self.monitors.to_json(self.setup.plan.tried)
 
     @property
     def weights(self) -> str:

@@ -51,7 +51,6 @@ class Fit:
         self.config = self.setup.config
         self.ledger = Ledger()
         self.calibration: dict[str, Any] | None = None
-        self.probe: dict[str, Any] | None = None
 
     def run(self, keeping: Keeping | None = None) -> Run:
         """Train, measure, write. keeping: the folder, and how state is saved there; None writes nothing.
@@ -70,7 +69,7 @@ class Fit:
                 if folder is not None:
                     folder.write_config(self.describe())
                 if setup.recipe.transfer.probe and (keeping is None or keeping.found is None):
-                    self.probe = describe(fit_probe(setup, self.ledger))
+                    self.epochs.probe = describe(fit_probe(setup, self.ledger))
                 self.epochs.run(keeping, clock)
                 if folder is not None and not self.epochs.history:
                     folder.without_epochs()
@@ -89,6 +88,7 @@ class Fit:
                 if keeping is not None:
                     keeping.complete(setup.recipe.schedule)
         except BaseException as error:
+            self.epochs.leave()
             if folder is not None:
                 self._leave(folder)
             if is_out_of_memory(error):
@@ -194,7 +194,7 @@ class Fit:
         images = golden_images(shown, setup.plan.seed)
         added = {
             "calibration": self.calibration,
-            "probe": self.probe,
+            "probe": self.epochs.probe,
             "golden_confidence": golden_confidence(predictor, images),
         }
         folder.write_model(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from truefit.doctor.finding import Finding, Severity
 from truefit.doctor.rule import Rule
 from truefit.events import EpochFinished, Event, StepFinished
-from truefit.monitors.subject import Subject, is_looked_at
+from truefit.monitors.subject import Remembering, Subject, is_looked_at
 
 RULE = Rule(
     "FIT903",
@@ -21,12 +21,14 @@ SHARE = 0.5
 LEAST, EPOCHS = 20, 2
 
 
-class Monitor:
+class Monitor(Remembering):
     """A unit that is zero for every sample gets a gradient of exactly zero: no activation need be looked at.
 
     Layers: Linear and convolutions. A unit counts as dead in an epoch where its weights had no gradient in any step
     looked at, and is reported after two epochs in a row.
     """
+
+    STATE = ("alive", "looks", "dead")
 
     def __init__(self, subject: Subject) -> None:
         self.layers = {

@@ -9,7 +9,7 @@ import numpy as np
 from truefit.doctor.finding import Finding, Severity
 from truefit.doctor.rule import Rule
 from truefit.events import EpochFinished, Event, StepFinished
-from truefit.monitors.subject import Subject
+from truefit.monitors.subject import Remembering, Subject
 
 RULE = Rule(
     "FIT904",
@@ -22,8 +22,10 @@ NEAR = 0.99
 EPOCHS, LEAST = 2, 100
 
 
-class Monitor:
+class Monitor(Remembering):
     """Compares each epoch's training loss with the entropy of the classes."""
+
+    STATE = ("losses", "steps")
 
     def __init__(self, subject: Subject) -> None:
         self.guessing: float | None = None

@@ -7,7 +7,7 @@ import numpy as np
 from truefit.doctor.finding import Finding, Severity
 from truefit.doctor.rule import Rule
 from truefit.events import Event, Measured, StepFinished
-from truefit.monitors.subject import Subject
+from truefit.monitors.subject import Remembering, Subject
 
 RULE = Rule(
     "FIT905",
@@ -20,8 +20,10 @@ IN_A_ROW, LEAST, STEPS = 2, 20, 100
 SHARE, LARGEST = 0.995, 0.9
 
 
-class Monitor:
+class Monitor(Remembering):
     """How often the most frequent class was predicted, in each evaluation on validation."""
+
+    STATE = ("shares", "samples", "steps")
 
     def __init__(self, subject: Subject) -> None:
         self.shares: list[tuple[float, float]] = []

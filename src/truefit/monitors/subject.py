@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,24 @@ def before_a_look(event: StepFinished) -> bool:
 def is_looked_at(event: StepFinished) -> bool:
     """Whether this step is one that is looked at: the 2nd, the 12th... of an epoch."""
     return event.step % EVERY == 1
+
+
+class Remembering:
+    """What a monitor has seen is part of the training's state, so that a training that was broken off is judged whole.
+
+    STATE: its attributes that change: plain values, tensors, lists and dicts of them, or None.
+    """
+
+    STATE: ClassVar[tuple[str, ...]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Refers to the live values."""
+        return {name: getattr(self, name) for name in self.STATE}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises KeyError where something is missing."""
+        for name in self.STATE:
+            setattr(self, name, state[name])
 
 
 class Sample:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 from truefit.doctor.finding import Finding, Severity
 from truefit.doctor.rule import Rule
 from truefit.events import EpochFinished, Event, StepFinished
-from truefit.monitors.subject import Sample, Subject, before_a_look, is_looked_at
+from truefit.monitors.subject import Remembering, Sample, Subject, before_a_look, is_looked_at
 
 RULE = Rule(
     "FIT902",
@@ -22,18 +24,21 @@ LARGEST, SMALLEST = 0.3, 1e-6
 LEAST = 5
 
 
-class Monitor:
+class Monitor(Remembering):
     """The norm of a step's change over the norm of the weights, for each tensor of two or more dimensions.
 
     The band is wide: TheDeepChecker (Ben Braiek and Khomh 2023, arXiv:2204.00694) warns outside of 1e-4 to 1e-1, where
     healthy trainings with orthogonalised momentum or at the end of a cosine schedule are, too.
     """
 
+    STATE = ("before", "seen")
+
     def __init__(self, subject: Subject) -> None:
         self.sample = Sample(subject.network, least_dimensions=2)
         self.before: Tensor | None = None
         self.waiting: list[Tensor] = []
-        self.seen: list[list[float]] = []
+        # (steps looked at, tensors), on the CPU.
+        self.seen = torch.zeros(0, len(self.sample))
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, StepFinished) and len(self.sample):
@@ -43,8 +48,17 @@ class Monitor:
                 self.waiting.append((change / size.clamp_min(1e-30)).sqrt())
             self.before = self.sample.values() if before_a_look(event) else None
         elif isinstance(event, EpochFinished) and self.waiting:
-            self.seen += torch.stack(self.waiting).tolist()
+            self.seen = torch.cat([self.seen, torch.stack(self.waiting).cpu()])
             self.waiting.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Few tensors, as each costs a copy: what waits is one."""
+        return {**super().state_dict(), "waiting": torch.stack(self.waiting) if self.waiting else None}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises KeyError where something is missing."""
+        super().load_state_dict(state)
+        self.waiting = [] if state["waiting"] is None else list(state["waiting"])
 
     def finding(self) -> Finding:
         """Warns where the median of a tensor's ratios lies outside of the band."""
@@ -52,7 +66,7 @@ class Monitor:
             return RULE.not_applicable("no weight of two or more dimensions is trainable")
         if len(self.seen) < LEAST:
             return RULE.not_run(f"fewer than {LEAST} steps were looked at")
-        medians = np.median(np.asarray(self.seen), axis=0)
+        medians = np.median(self.seen.double().numpy(), axis=0)
         numbers: dict[str, float | int | str] = {"steps looked at": len(self.seen)}
         top = int(medians.argmax())
         if medians[top] > LARGEST:

@@ -8,7 +8,7 @@ from typing import Any
 from truefit.doctor.finding import Finding, Severity
 from truefit.doctor.rule import Rule
 from truefit.events import EpochFinished, Event
-from truefit.monitors.subject import Subject
+from truefit.monitors.subject import Remembering, Subject
 
 RULE = Rule(
     "FIT906",
@@ -20,11 +20,13 @@ RULE = Rule(
 ERRORS, POINTS = 3.0, 0.02
 
 
-class Monitor:
+class Monitor(Remembering):
     """Compares the exact training accuracy (`--measure-training`) with that on validation: neither has augmentation.
 
     The accuracy in passing is no measure: it is that of weaker weights, on augmented images.
     """
+
+    STATE = ("record",)
 
     def __init__(self, subject: Subject) -> None:
         self.record: dict[str, Any] = {}
