@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from truefit.data.folds import hold_out_groups
 from truefit.data.lookup import load_data
 from truefit.errors import InputError
 
@@ -37,6 +39,15 @@ def test_drawn_splits_take_whole_groups(tmp_path: Path) -> None:
     assert sum("whole groups" in note for note in data.notes) == 2
     again = load_data(data.spec, **data.options)
     assert [part.fingerprint() for part in again.splits] == [part.fingerprint() for part in data.splits]
+
+
+def test_a_large_group_is_not_held_out_for_a_small_split() -> None:
+    groups = ["large"] * 500 + [f"p{number}" for number in range(18) for _ in range(25)]
+    labels = np.asarray([0] * 500 + [number % 2 for number in range(18) for _ in range(25)])
+    for seed in range(3):
+        kept, held = hold_out_groups(labels, 0.1, groups, split="test", split_seed=seed)
+        assert 50 <= len(held) <= 150
+        assert not {groups[row] for row in kept} & {groups[row] for row in held}
 
 
 def test_given_test_split_stays_and_validation_is_drawn_by_groups(tmp_path: Path) -> None:

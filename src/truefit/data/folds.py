@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from truefit import rng
 from truefit.data.cachefile import CachedImages
@@ -92,9 +93,17 @@ def hold_out_groups(
             found=shorten(sorted(set(groups))),
             wanted="at least two groups: images of one group stay in one split",
         )
-    parts = min(max(2, round(1 / fraction)), len(set(groups)))
-    held = assign(labels, parts, split_seed=rng.key(split, split_seed), groups=groups) == 0
+    held = _whole_groups(labels, fraction, groups, rng.key(split, split_seed))
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _whole_groups(labels: Labels, fraction: float, groups: Sequence[str], seed: int) -> npt.NDArray[np.bool_]:
+    """(n,): which samples are held out. Of folds, which differ in size as groups do, the one closest to `fraction`."""
+    parts = min(max(2, round(1 / fraction)), len(set(groups)))
+    number = assign(labels, parts, split_seed=seed, groups=groups)
+    sizes = np.bincount(number, minlength=parts)
+    held: npt.NDArray[np.bool_] = number == np.abs(sizes - fraction * len(labels)).argmin()
+    return held
 
 
 def pool_of(data: Data) -> ImageSet:
@@ -123,8 +132,7 @@ def fold_of(data: Data, fold: int, folds: int, group_pattern: str | None = None)
         )
     elif fraction > 0 and groups is not None:
         inner = [groups[row] for row in rest.tolist()]
-        parts = min(max(2, round(1 / fraction)), len(set(inner)))
-        chosen = np.flatnonzero(assign(pool.labels[rest], parts, split_seed=split_seed, groups=inner) == 0)
+        chosen = np.flatnonzero(_whole_groups(pool.labels[rest], fraction, inner, split_seed))
     train = pool.subset(np.delete(rest, chosen), "train")
     gone = [name for name, count in zip(train.classes, train.counts(), strict=True) if count == 0]
     if gone:
