@@ -18,7 +18,6 @@ from truefit.checkpoint.interval import Interval
 from truefit.config import require, seconds_of
 from truefit.data.imageset import Data, ImageSet
 from truefit.data.lookup import load_data
-from truefit.doctor.finding import Finding
 from truefit.errors import InputError, warn
 from truefit.events import Event, Note, Observer
 from truefit.fitting.fit import Fit
@@ -32,6 +31,7 @@ from truefit.measure import evaluate
 from truefit.models.lookup import family_of, image_sizes
 from truefit.models.pretrained import Preprocessing
 from truefit.models.weights import find_weights
+from truefit.monitors import Finding
 from truefit.predictor import Predictor
 from truefit.recipes.lookup import find_recipe
 from truefit.recipes.recipe import Recipe

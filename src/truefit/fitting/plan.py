@@ -8,9 +8,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from truefit.doctor.finding import Finding
 from truefit.events import Observer
 from truefit.models.weights import Weights
+from truefit.monitors import Finding
 from truefit.precision import Settings
 from truefit.recipes.recipe import Recipe
 

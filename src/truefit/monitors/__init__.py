@@ -13,7 +13,8 @@ import pkgutil
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from truefit.doctor.finding import Finding, worst_first
+from truefit.doctor.finding import Finding as Finding
+from truefit.doctor.finding import worst_first
 from truefit.events import EpochFinished, Event, Note, Observer
 from truefit.monitors.subject import Subject
 
