@@ -169,7 +169,7 @@ class Trainer:
         kept in `out`, and the last checkpoint.
 
         In processes that torchrun started, each calls this with the same arguments, and they share the work: see
-        docs/distributed.md. All of them get the run; the first one writes it, and tells the observers.
+        docs/en/distributed.md. All of them get the run; the first one writes it, and tells the observers.
         """
         begun = time.perf_counter() if begun is None else begun
         interval = Interval.parse(checkpoint_every)
