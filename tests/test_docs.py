@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from nbclient import NotebookClient
+from nbformat import reads
 from PIL import Image
 
 from truefit.data.lookup import load_data
@@ -35,6 +38,19 @@ def programs(page: Path) -> list[str]:
     return [text for language, text in blocks(page) if language == "python"]
 
 
+def pictures(page: Path) -> set[str]:
+    """The names of the pictures that the page shows and its programs make: they begin with the page's own."""
+    shown = re.findall(r"!\[[^\]]*\]\(\.\./images/([^)]+)\)", page.read_text(encoding="utf-8"))
+    return {name for name in shown if name.startswith(page.stem)}
+
+
+def same_parts(english: Path, german: Path) -> None:
+    assert blocks(english) == blocks(german)
+    for what in (r"^#+ ", r"^    \S", r"^\|", r"!\["):
+        both = [len(re.findall(what, page.read_text(encoding="utf-8"), re.MULTILINE)) for page in (english, german)]
+        assert both[0] == both[1], f"{what} stands {both[0]} times in English, {both[1]} times in German"
+
+
 def test_every_page_has_its_twin_in_the_other_language() -> None:
     assert names(ENGLISH) == names(GERMAN)
     assert {page.name for page in DOCS.glob("*.md")} <= ONE_LANGUAGE
@@ -42,14 +58,37 @@ def test_every_page_has_its_twin_in_the_other_language() -> None:
 
 @pytest.mark.parametrize("name", sorted(names(ENGLISH)))
 def test_twins_have_the_same_parts_and_programs(name: str) -> None:
-    english, german = ENGLISH / name, GERMAN / name
-    assert blocks(english) == blocks(german)
-    for what in (r"^#+ ", r"^    \S", r"^\|", r"!\["):
-        both = [len(re.findall(what, page.read_text(encoding="utf-8"), re.MULTILINE)) for page in (english, german)]
-        assert both[0] == both[1], f"{what} stands {both[0]} times in English, {both[1]} times in German"
+    same_parts(ENGLISH / name, GERMAN / name)
 
 
-@pytest.mark.parametrize("name", sorted(name for name in names(ENGLISH) if programs(ENGLISH / name)))
+def test_both_readmes_have_the_same_parts_and_programs() -> None:
+    same_parts(ROOT / "README.md", ROOT / "README.de.md")
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.de.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_to_files_of_the_repository_hold(name: str) -> None:
+    for link in re.findall(r"\]\(([^)#]+)", (ROOT / name).read_text(encoding="utf-8")):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+def test_the_notebook_is_the_tutorial_and_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, page = runpy.run_path(str(DOCS / "notebook.py")), ENGLISH / "tutorial.md"
+    text = (DOCS / "tutorial.ipynb").read_text(encoding="utf-8")
+    assert text == script["written"](page.read_text(encoding="utf-8")), "python docs/notebook.py writes it anew"
+    notebook = reads(text, as_version=4)
+    assert [cell.source + "\n" for cell in notebook.cells if cell.cell_type == "code"] == programs(page)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert all(cell.get("outputs") for cell in notebook.cells if "print(" in cell.source and cell.cell_type == "code")
+    assert pictures(page) == {place.name for place in tmp_path.glob("*.svg")}
+
+
+# The tutorial's run in its notebook.
+@pytest.mark.parametrize(
+    "name", sorted({name for name in names(ENGLISH) if programs(ENGLISH / name)} - {"tutorial.md"})
+)
 def test_the_programs_of_a_page_run_as_they_stand(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,15 +100,18 @@ def test_the_programs_of_a_page_run_as_they_stand(
     for program in programs(ENGLISH / name):
         exec(compile(program, name, "exec"), space)
     assert capsys.readouterr().out
-    pictures = re.findall(r"!\[[^\]]*\]\(\.\./images/([^)]+)\)", (ENGLISH / name).read_text(encoding="utf-8"))
-    made = {place.name for place in tmp_path.iterdir()}
-    assert {picture for picture in pictures if picture.startswith(Path(name).stem)} <= made
+    assert pictures(ENGLISH / name) <= {place.name for place in tmp_path.iterdir()}
 
 
 def test_every_code_of_the_doctor_stands_in_both_lists() -> None:
     for folder in (ENGLISH, GERMAN):
         listed = re.findall(r"^\| \[(FIT\d+)\]", (folder / "doctor.md").read_text(encoding="utf-8"), re.MULTILINE)
         assert listed == sorted(page.stem for page in (DOCS / "doctor").glob("FIT*.md"))
+
+
+def test_the_menu_of_the_site_has_every_page_of_both_languages() -> None:
+    listed = re.findall(r"^ +- ((?:en|de)/.*\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(f"{folder.name}/{name}" for folder in (ENGLISH, GERMAN) for name in names(folder))
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
