@@ -121,7 +121,7 @@ class TrainCommand:
     requeue: bool = False
     """On SIGUSR1 put the job of Slurm back in the queue, after saving."""
     nproc: int | None = None
-    """Share the work between this many processes on this machine, as torchrun does. docs/en/distributed.md tells more."""
+    """Share the work between this many processes on this machine, as torchrun does: docs/en/distributed.md."""
     from_run: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Start from the weights of this run."""
     doctor: Literal["on", "full", "off"] = "on"
