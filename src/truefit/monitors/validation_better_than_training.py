@@ -18,6 +18,7 @@ RULE = Rule(
     "Measured in the same way, a network is at least as good on what it has learnt from.",
 )
 ERRORS, POINTS = 3.0, 0.02
+LOOKED_AT = ("training_accuracy", "validation_accuracy", "validation_n")
 
 
 class Monitor(Remembering):
@@ -33,7 +34,7 @@ class Monitor(Remembering):
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, EpochFinished):
-            self.record = event.record
+            self.record = {name: event.record.get(name) for name in LOOKED_AT}
 
     def finding(self) -> Finding:
         """Warns where validation leads by more than three standard errors and two points."""
