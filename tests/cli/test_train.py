@@ -26,6 +26,7 @@ FIGURE = re.compile(r"^\d+\.\d %  \[\d+\.\d, \d+\.\d\]  n = [\d,]+ \((test|valid
 RUN_FILES = {
     "config.json",
     "history.jsonl",
+    "doctor.json",
     "ledger.jsonl",
     "evaluation.json",
     "predictions.npz",

@@ -84,14 +84,18 @@ class Pipeline:
     def _normalise(self, images: Tensor) -> Tensor:
         images = images.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
         if self.mean:
-            mean = torch.tensor(self.mean, device=images.device)
-            std = torch.tensor(self.std, device=images.device)
             # Row by row, the channels repeated along it: the same values, several times faster than three at a time.
-            width = images.shape[2]
-            rows = images.view(*images.shape[:2], -1)
-            rows.mul_((1 / (std * self.scale)).repeat(width)).sub_((mean / std).repeat(width))
+            factor, offset = _along_a_row(self.mean, self.std, self.scale, images.shape[2])
+            images.view(*images.shape[:2], -1).mul_(factor.to(images.device)).sub_(offset.to(images.device))
             return images
         return images if self.scale == 1 else images.div_(self.scale)
+
+
+@lru_cache(maxsize=64)
+def _along_a_row(mean: tuple[float, ...], std: tuple[float, ...], scale: float, width: int) -> tuple[Tensor, Tensor]:
+    """What a row of pixels is multiplied by, and what is then taken off: each (width x channels,)."""
+    deviation = torch.tensor(std)
+    return (1 / (deviation * scale)).repeat(width), (torch.tensor(mean) / deviation).repeat(width)
 
 
 def _window(store: Tensor, rows: Tensor | None, crop: float, how: AugmentConfig, draw: Draw) -> Tensor:
