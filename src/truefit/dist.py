@@ -76,8 +76,17 @@ def joined(device: str | None = None) -> Iterator[None]:
     on_cuda = torch.cuda.is_available() and (device is None or device.partition(":")[0] in ("auto", "cuda"))
     if on_cuda:
         _take_gpu(device)
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if on_cuda else "gloo", timeout=PATIENCE)
-    _joined, _store = 1, distributed.distributed_c10d._get_default_store()
+    meeting = distributed.rendezvous("env://", timeout=PATIENCE)  # type: ignore[attr-defined]
+    store, number, processes = next(meeting)
+    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+        # An elastic restart finds the store of the attempt before, with the addresses of processes that are dead.
+        # Several agents count their restarts apart, so that the count is no name that all of them know.
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = distributed.PrefixStore(f"truefit/attempt-{attempt}", store)  # type: ignore[attr-defined]
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_cuda else "gloo", store=store, rank=number, world_size=processes, timeout=PATIENCE
+    )
+    _joined, _store = 1, store
     try:
         yield
         distributed.destroy_process_group()
