@@ -169,7 +169,8 @@ class RunFolder:
                     f"this folder holds several {what}, a run each, and not one run",
                     where=path,
                     wanted="one run",
-                    fix=f"name one of them, such as {one}; truefit report and compare take the whole folder",
+                    fix=f"name one of them, such as {one}; truefit report and compare take the whole folder"
+                    + (", and so does truefit.load_seeds" if what == "seeds" else ""),
                 )
         if (path / "learning_curve.json").is_file():
             raise InputError(
