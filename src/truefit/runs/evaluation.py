@@ -88,14 +88,7 @@ class Evaluation:
         # A logit of -inf is legal (a class that is ruled out), but not for the class that is true.
         hopeless = logits[rows, labels] == -np.inf
         bad = np.flatnonzero(np.isnan(logits).any(axis=1) | (logits == np.inf).any(axis=1) | hopeless)
-        if len(bad):
-            raise InputError(
-                "the network's outputs are not finite",
-                where=f"samples {shorten(bad.tolist())} of {split}",
-                found=f"NaN or inf for {len(bad)} of {len(logits)} samples",
-                wanted="finite logits",
-                fix="look for NaN or inf in these images, and in the weights",
-            )
+        refuse_not_finite(bad, len(logits), split)
         predicted = logits.argmax(axis=1)
         uncalibrated = None
         if temperature != 1:
@@ -345,6 +338,18 @@ def _kind(figures: dict[str, Any]) -> tuple[type[Any], dict[str, Any]]:
     from truefit.runs.multi_label import MultiLabelEvaluation
 
     return MultiLabelEvaluation, {"thresholds": tuple(figures["thresholds"])}
+
+
+def refuse_not_finite(bad: np.ndarray, samples: int, split: str) -> None:
+    """Raise InputError where `bad`, the numbers of samples whose outputs are not finite, names any."""
+    if len(bad):
+        raise InputError(
+            "the network's outputs are not finite",
+            where=f"samples {shorten(bad.tolist())} of {split}",
+            found=f"NaN or inf for {len(bad)} of {samples} samples",
+            wanted="finite logits",
+            fix="look for NaN or inf in these images, and in the weights",
+        )
 
 
 def _stated(figures: dict[str, Any]) -> tuple[float, float] | None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from truefit.errors import InputError, shorten
+from truefit.errors import InputError
 from truefit.metrics.multi_label import FIGURES, measure_labels
-from truefit.runs.evaluation import MULTI_LABEL, Evaluation
+from truefit.runs.evaluation import MULTI_LABEL, Evaluation, refuse_not_finite
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -51,14 +51,7 @@ class MultiLabelEvaluation(Evaluation):
         if not ((present == labels).all() and ((present == 0) | (present == 1)).all()):
             raise InputError("several labels must be 0 or 1", where=split, found=f"{labels.min()} to {labels.max()}")
         bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
-        if len(bad):
-            raise InputError(
-                "the network's outputs are not finite",
-                where=f"samples {shorten(bad.tolist())} of {split}",
-                found=f"NaN or inf for {len(bad)} of {len(logits)} samples",
-                wanted="finite logits",
-                fix="look for NaN or inf in these images, and in the weights",
-            )
+        refuse_not_finite(bad, len(logits), split)
         predicted, probabilities = given_labels(logits, thresholds)
         plain = logits.astype(np.float64)
         from scipy.special import log_expit  # here and not above: training does not need it
