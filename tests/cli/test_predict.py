@@ -243,3 +243,29 @@ def test_any_number_of_threads_and_batches_gives_the_same_answers_in_order(train
         assert [path for part in parts for path in part.paths] == [str(file) for file in files]
         assert np.concatenate([part.probabilities for part in parts]) == pytest.approx(whole.probabilities, abs=1e-6)
     assert seen[-1] == (60, 60)
+
+
+def test_explanations_are_written_for_each_image_and_change_no_figure(invoke, trained, fruit, tmp_path):
+    folders = [fruit / "apple" / "1.png", fruit / "cherry" / "1.png"]
+    (tmp_path / "broken.png").write_bytes(b"")
+    plain = invoke("predict", trained.folder, *folders, "--json")
+    answer = invoke(
+        "predict", trained.folder, *folders, tmp_path / "broken.png", "--explain", tmp_path / "why", "--json"
+    )
+    assert answer.code == 0, answer.err
+    rows = answer.json["predictions"]
+    places = [Path(row.pop("explanation")) for row in rows]
+    assert rows == plain.json["predictions"]
+    assert places == [tmp_path / "why" / "1.png", tmp_path / "why" / "1-2.png"]
+    assert sorted(places) == sorted((tmp_path / "why").iterdir())
+    shown = [np.asarray(Image.open(place)) for place in places]
+    assert all(image.shape == (240, 240, 3) for image in shown)
+    assert not np.array_equal(*shown)
+
+
+def test_explanations_never_go_among_other_files(invoke, trained, fruit, tmp_path):
+    (tmp_path / "mine.png").write_bytes(b"")
+    answer = invoke("predict", trained.folder, fruit / "apple" / "1.png", "--explain", tmp_path)
+    assert answer.code == 2
+    assert "has something in it" in answer.err
+    assert not (tmp_path / "1.png").exists()

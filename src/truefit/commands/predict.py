@@ -46,6 +46,8 @@ class PredictCommand:
     """Threads that decode files; by default as many as help for files of this size."""
     sure: float | None = None
     """A wanted accuracy, such as 0.95: answer "not sure" below the threshold that calibration fixed for it."""
+    explain: Path | None = None
+    """Write a PNG for each image into this new folder: where the network looked, in colours (Grad-CAM)."""
     csv: bool = False
     """Print comma-separated values with a header instead of the table."""
     json: bool = False
@@ -58,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     """Parse, classify, print."""
     command = parse(PredictCommand, "predict", arguments)
 
+    from truefit.commands.explained import Overlays
     from truefit.commands.output import one_line, print_json, promise_line
     from truefit.commands.supplied import supplied_network
     from truefit.config import require, to_plain
@@ -76,6 +79,7 @@ def main(arguments: Sequence[str]) -> int:
     run = load(command.run, network=supplied_network(command.model), device=command.device)
     assert isinstance(run.predictor, Predictor)
     predictor = run.predictor
+    overlays = None if command.explain is None else Overlays(command.explain, predictor)
     top = min(command.top, len(predictor.config.classes))
     found: list[dict[str, Any]] = []
     put: Callable[[_Row], None]
@@ -102,6 +106,10 @@ def main(arguments: Sequence[str]) -> int:
             guarantee, readable = predictions.guarantee, readable + len(predictions)
             for row in _rows(predictions, top):
                 put(row)
+                if overlays is not None:
+                    place = overlays.write(row[0].path or sources)
+                    if command.json:
+                        found[-1]["explanation"] = str(place)
     finally:
         bar.close()
     for path, reason in unreadable.items():
