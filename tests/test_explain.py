@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import generator_states, modes
 from torch import nn
 
+from helpers import generator_states, modes
 from truefit.errors import InputError
 from truefit.explain import explain, last_map
 from truefit.models.lookup import build_model
@@ -129,7 +129,7 @@ def test_a_network_that_only_cuts_patches_is_refused():
 
 
 def test_what_cannot_be_explained_is_said(monkeypatch):
-    with pytest.raises(InputError, match='no class "rde"(.|\n)*did you mean "red"'):
+    with pytest.raises(InputError, match=r'no class "rde"(.|\n)*did you mean "red"'):
         explain(predictor_of(colour_network()), two_spots(), explained="rde")
     with pytest.raises(InputError, match="only images"):
         explain(predictor_of(colour_network(), images="tensors"), two_spots())

@@ -107,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
             for row in _rows(predictions, top):
                 put(row)
                 if overlays is not None:
-                    place = overlays.write(row[0].path or sources)
+                    place = overlays.write(sources if isinstance(sources, bytes) else str(row[0].path))
                     if command.json:
                         found[-1]["explanation"] = str(place)
     finally:
