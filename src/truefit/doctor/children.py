@@ -31,7 +31,7 @@ class Measured:
     order: tuple[int, ...]
     right: tuple[bool, ...]
     padded: bool
-    printed: tuple[tuple[str, Where], ...]
+    printed: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def _measured(log: Log) -> list[Measured]:
             continue
         right = [bool(hit) for batch in range(one.batches) for hit in one.hits[batch].tolist()]
         until = min((other.begin for other in log.passes if other.begin > one.end), default=10**12)
-        printed = tuple((p.text, p.where) for p in log.all(Printed) if one.end < p.at < until)
+        printed = tuple(p.text for p in log.all(Printed) if one.end < p.at < until)
         samples = len(loader.dataset)
         found.append(
             Measured(

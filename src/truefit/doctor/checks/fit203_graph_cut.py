@@ -2,8 +2,9 @@
 
 import torch
 
-from truefit.doctor.finding import Finding, Severity
+from truefit.doctor.finding import Finding, Severity, Where
 from truefit.doctor.log import Log, ModelSeen
+from truefit.doctor.operations import cuts_graph
 from truefit.doctor.replay import call, untouched
 from truefit.doctor.rule import Rule
 
@@ -38,7 +39,7 @@ def check(log: Log) -> Finding:
             return RULE.fail(
                 f"No gradient reaches {cut[0]}{f' and {len(cut) - 1} more tensors' if len(cut) > 1 else ''}: their "
                 "layers run, but the graph is cut between them and the output.",
-                where=seen.where,
+                where=_line(seen, [never[name] for name in cut]) or seen.where,
                 numbers={
                     "tensors without gradient": len(cut),
                     "steps": log.steps,
@@ -58,3 +59,8 @@ def _replayed(seen: ModelSeen, parameters: dict[str, torch.Tensor]) -> dict[str,
             return dict.fromkeys(parameters, True)
         grads = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
     return {name: grad is None for name, grad in zip(parameters, grads, strict=True)}
+
+
+def _line(seen: ModelSeen, parameters: list[torch.Tensor]) -> Where | None:
+    with untouched(seen.module):
+        return cuts_graph(lambda: call(seen, seen.examples["train"][0], training=True, grad=True), parameters)

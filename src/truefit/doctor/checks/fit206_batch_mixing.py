@@ -1,9 +1,11 @@
 """An output that depends on the other samples of its batch: view instead of permute, a norm over dim 0."""
 
 import torch
+from torch import Tensor
 
-from truefit.doctor.finding import Finding, Severity
+from truefit.doctor.finding import Finding, Severity, Where
 from truefit.doctor.log import Log, ModelSeen
+from truefit.doctor.operations import mixes_samples
 from truefit.doctor.replay import call, distance, example, untouched, whole_models
 from truefit.doctor.rule import Rule
 
@@ -32,7 +34,7 @@ def check(log: Log) -> Finding:
         if found > LIMIT:
             return RULE.fail(
                 "The output for an image depends on the other images of its batch, also in eval mode.",
-                where=seen.where,
+                where=_line(seen) or seen.where,
                 numbers={"change of an output when the others are replaced": f"{found:.2g}", "at most": LIMIT},
                 fix="look for view or reshape that mixes dimension 0, softmax(dim=0), or a norm over the batch",
             )
@@ -56,16 +58,34 @@ def _mixing(seen: ModelSeen) -> float | None:
             return None
         changes = []
         for kept in (0, count - 1):
-            others = [index for index in range(count) if index != kept]
-            # The others change places with their mirror images in value: other samples, same range.
-            swapped = []
-            for one in inputs:
-                new = one.clone()
-                if one.is_floating_point():
-                    new[others] = one[others].flip(0) * 0.5
-                else:
-                    new[others] = one[others].flip(0)
-                swapped.append(new)
-            second = call(seen, tuple(swapped), training=False)
+            swapped = _others_replaced(inputs, kept)
+            second = call(seen, swapped, training=False)
             changes.append(max(distance(a[kept], b[kept]) for a, b in zip(first, second, strict=True)))
     return min(changes) if torch.isfinite(torch.tensor(changes)).all() else None
+
+
+def _others_replaced(inputs: tuple[Tensor, ...], kept: int) -> tuple[Tensor, ...]:
+    """All samples but one change places with their mirror images in value: other samples, same range."""
+    others = [index for index in range(len(inputs[0])) if index != kept]
+    swapped = []
+    for one in inputs:
+        new = one.clone()
+        new[others] = one[others].flip(0) * 0.5 if one.is_floating_point() else one[others].flip(0)
+        swapped.append(new)
+    return tuple(swapped)
+
+
+def _line(seen: ModelSeen) -> Where | None:
+    """Where in the user's code samples are mixed first."""
+    inputs = example(seen, least=4)
+    assert inputs is not None
+    # A number that sizes of layers are seldom a multiple of: axes of samples are known by it.
+    count = next((size for size in (13, 11, 7, 5) if size <= len(inputs[0])), len(inputs[0]))
+    few = tuple(one[:count] for one in inputs)
+    with untouched(seen.module):
+        return mixes_samples(
+            lambda given: call(seen, given, training=False),
+            few,
+            _others_replaced(few, count // 2),
+            count,
+        )

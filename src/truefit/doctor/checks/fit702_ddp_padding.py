@@ -3,7 +3,7 @@
 import re
 
 from truefit.doctor.children import Measured
-from truefit.doctor.finding import Finding, Severity, Where
+from truefit.doctor.finding import Finding, Severity
 from truefit.doctor.log import Log
 from truefit.doctor.rule import Rule
 
@@ -33,12 +33,12 @@ def check(log: Log) -> Finding:
         found = _wrong(parts)
         decided += found is not None
         if found and found[0]:
-            _, where, printed, exact = found
+            _, printed, exact = found
             seen = sum(len(one.right) for one in parts)
             return RULE.fail(
                 f"{seen - parts[0].samples} samples are measured twice, as DistributedSampler pads its parts, and the "
                 "printed figure counts them.",
-                where=parts[0].where if where is None else where,
+                where=parts[0].where,
                 numbers={"measured": seen, "samples": parts[0].samples, "printed": printed, "each once": exact},
                 fix="give back what is padded: gather predictions, then [:len(dataset)]; or evaluate in one process",
             )
@@ -47,7 +47,7 @@ def check(log: Log) -> Finding:
     return RULE.ok("Padded samples are not counted.", numbers={"figures recounted": decided})
 
 
-def _wrong(parts: list[Measured]) -> tuple[bool, Where | None, str, str] | None:
+def _wrong(parts: list[Measured]) -> tuple[bool, str, str] | None:
     """Whether a printed accuracy or number of samples counts padding; None where nothing printed tells."""
     samples = parts[0].samples
     once: dict[int, bool] = {}
@@ -60,16 +60,16 @@ def _wrong(parts: list[Measured]) -> tuple[bool, Where | None, str, str] | None:
     exact = sum(once.values()) / samples
     padded = {hits / total, hits / samples}
     good = False
-    for text, where in (line for part in parts for line in part.printed):
+    for text in (line for part in parts for line in part.printed):
         for number in _NUMBER.findall(text):
             off = max(0.51 * 10.0 ** -len(number.partition(".")[2]), 2e-6)
             for scale in (1, 100):
                 value = float(number) / scale
                 wrong = [p for p in padded if abs(value - p) <= off / scale < abs(p - exact) / 3]
                 if wrong and abs(value - exact) > off / scale:
-                    return True, where, number, f"{exact * scale:.6g}"
+                    return True, number, f"{exact * scale:.6g}"
                 good = good or abs(value - exact) <= off / scale
         for count in _COUNT.findall(text):
             if int(count) == total:
-                return True, where, count, str(samples)
-    return (False, None, "", "") if good else None
+                return True, count, str(samples)
+    return (False, "", "") if good else None
