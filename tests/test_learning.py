@@ -11,6 +11,9 @@ from truefit import ImageSet, InputError, Recipe, Trainer, learning_curve, plot_
 from truefit.data.imageset import Data
 from truefit.learning import judged, nested
 from truefit.metrics.power_law import bootstrap, fit_power_law
+from truefit.report.build import write_report
+from truefit.runs.files import write_json
+from truefit.runs.words import percent
 
 
 def images(split: str, n: int, seed: int) -> ImageSet:
@@ -96,3 +99,28 @@ def test_a_curve_is_measured_written_and_drawn(tmp_path):
         learning_curve(trainer, data, out=tmp_path / "out")
     with pytest.raises(InputError, match="needs a validation split"):
         learning_curve(trainer, Data(name="x", spec="x", train=data.train, validation=None, test=None, mirror=False))
+
+
+def test_the_report_of_a_curve_tells_its_sentence_its_points_and_the_band(tmp_path):
+    sizes = [1200, 2500, 5000, 10000]
+    curve = judged(sizes, [0.12, 0.25, 0.5, 1.0], hits([0.45, 0.36, 0.29, 0.235], 20000), classes=10)
+    about = {"split": "validation", "label": "selected on validation", "n": 20000, "model": "convnet"}
+    write_json(tmp_path / "learning_curve.json", {**about, "recipe": {"name": "standard"}, **curve})
+    band = curve["curve_band"]
+    assert band[0]["n"] == 1200
+    assert band[-1]["n"] == pytest.approx(20000)
+    assert band[-1]["accuracy"] == pytest.approx(curve["forecast"]["accuracy"])
+    assert all(low <= place["accuracy"] <= high for place in band for low, high in [place["interval"]])
+    page = write_report([tmp_path]).read_text()
+    assert curve["sentence"] in page
+    for point in curve["points"]:
+        assert f"{point['n']:,}" in page
+        assert percent(point["accuracy"]) in page
+    # The band is an area of its own beside the points' whiskers.
+    assert "95 % of its bootstrap draws" in page
+    assert write_report([tmp_path], form="png").joinpath("accuracy.png").stat().st_size > 5000
+    with pytest.raises(InputError, match="one model"):
+        write_report([tmp_path], form="md")
+    write_json(tmp_path / "learning_curve.json", {**about, "points": []})
+    with pytest.raises(InputError, match="not whole"):
+        write_report([tmp_path])

@@ -22,6 +22,8 @@ from truefit.trainer import Trainer
 
 SHARES = (0.12, 0.25, 0.5, 1.0)
 DRAWS = 400
+# Places along the fitted curve where its band is told.
+STEPS = 24
 
 
 def learning_curve(
@@ -40,8 +42,9 @@ def learning_curve(
     validation. out: a new or empty folder for learning_curve.json; None writes nothing.
 
     Returns what learning_curve.json holds: points (share, n, accuracies of the seeds, accuracy, interval: 2.5 and
-    97.5 % of bootstrap draws over images and seeds), curve (fitted power law), forecast (n, accuracy, gain, interval
-    of the gain), trustworthy, reasons, sentence. Raises InputError where there is no validation split.
+    97.5 % of bootstrap draws over images and seeds), curve (fitted power law), curve_band (n, accuracy and its interval
+    up to twice the images), forecast (n, accuracy, gain, interval of the
+    gain), trustworthy, reasons, sentence. Raises InputError where there is no validation split.
     """
     if not isinstance(data, Data):
         data = load_data(data)
@@ -130,6 +133,7 @@ def judged(
     if high - low > max(0.01, 1.5 * gain(law)):
         reasons.append("the forecast is too uncertain")
     band = np.quantile(draws, (0.025, 0.975), axis=0)
+    along = [sizes[0] * (twice / sizes[0]) ** (step / STEPS) for step in range(STEPS + 1)]
     return {
         "points": [
             {
@@ -142,6 +146,10 @@ def judged(
             for share, n, point, bottom, top in zip(shares, sizes, hits, *band, strict=True)
         ],
         "curve": to_plain(law),
+        "curve_band": [
+            {"n": n, "accuracy": 1 - law.error(n), "interval": np.quantile(reached, (0.025, 0.975)).tolist()}
+            for n, reached in ((n, [1 - one.error(n) for one in laws]) for n in along)
+        ],
         "exponent_interval": np.quantile([one.exponent for one in laws], (0.025, 0.975)).tolist(),
         "forecast": {
             "n": twice,

@@ -59,6 +59,10 @@ def run_curve(command: TrainCommand, config: TrainConfig, trainer: Trainer, data
     _refuse(command, config, "--learning-curve")
     out = command.out or Path("runs") / f"{data.name}-{config.model}-learning-curve"
     curve = learning_curve(trainer, data, out=out)
+    if command.report:
+        from truefit.report.build import write_report
+
+        write_report([out])
     if not command.quiet:
         for point in curve["points"]:
             low, high = point["interval"]
@@ -68,6 +72,8 @@ def run_curve(command: TrainCommand, config: TrainConfig, trainer: Trainer, data
                 file=stream,
             )
         print(f"{curve['sentence']}\n  learning curve: {out}", file=stream)
+        if command.report:
+            print(f"  report: {out / 'report.html'}", file=stream)
     if command.json:
         print_json({"run": str(out), **curve})
     return 0

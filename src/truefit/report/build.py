@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -10,11 +10,13 @@ from typing import Literal
 from truefit.atomic import write_whole
 from truefit.data.imageset import ImageSet
 from truefit.errors import InputError
+from truefit.report import learning_curve, repeated
 from truefit.report.card import card
+from truefit.report.chart import Chart
 from truefit.report.charts import chart_names, find_chart
 from truefit.report.comparison import page as comparison_page
 from truefit.report.page import page
-from truefit.report.repeated import is_repeated, read_repeated
+from truefit.report.repeated import is_repeated
 from truefit.runs.files import write_text
 from truefit.runs.record import Record
 
@@ -29,7 +31,8 @@ def write_report(
     overwrite: bool = False,
     images: ImageSet | None = None,
 ) -> Path:
-    """Write the report of a run, of several side by side, or of a folder of seeds or folds; returns where it is.
+    """Write the report of a run, of several side by side, or of a folder of seeds, folds or a learning curve; returns
+    where it is.
 
     form: "html" is one page that needs nothing else; "md" a model card for one run; "png" a folder of plots.
     out: None takes report.html, model_card.md or plots/ in the run's folder, and comparison.html where one stands for
@@ -38,8 +41,11 @@ def write_report(
 
     Raises InputError: no run, damaged files, several runs for a format that takes one, a file in the way.
     """
-    if len(runs) == 1 and not isinstance(runs[0], Record) and is_repeated(runs[0]):
-        return _write_repeated(Path(runs[0]), out, form, overwrite)
+    if len(runs) == 1 and not isinstance(runs[0], Record):
+        if is_repeated(runs[0]):
+            return _write_repeated(Path(runs[0]), out, form, overwrite)
+        if learning_curve.is_learning_curve(runs[0]):
+            return _write_learning_curve(Path(runs[0]), out, form, overwrite)
     records = [run if isinstance(run, Record) else Record.read(run) for run in runs]
     if not records:
         raise InputError("no run is named", fix="truefit report RUN")
@@ -66,25 +72,38 @@ def _write(place: Path, text: str) -> None:
 
 def _write_repeated(folder: Path, out: str | Path | None, form: Format, overwrite: bool) -> Path:
     """The report of a folder of seeds or folds."""
-    from truefit.report.figure import draw
-    from truefit.report.repeated import chart
-    from truefit.report.repeated import page as repeated_page
-
-    runs = read_repeated(folder)
+    runs = repeated.read_repeated(folder)
     if form == "md":
-        inside = next(iter(runs.folders.values()))
-        raise InputError(
-            "a model card speaks of one model",
-            where=folder,
-            found=f"{len(runs.evaluations)} {runs.kind}s",
-            fix=f"name one of them, such as {folder / inside}",
-        )
+        inside = folder / next(iter(runs.folders.values()))
+        raise _no_card(folder, f"{len(runs.evaluations)} {runs.kind}s", f"name one of them, such as {inside}")
     place = _place([folder], out, form, overwrite)
-    if form == "png":
-        write_whole(place / "accuracy.png", partial(draw(chart(runs)).savefig, dpi=160))
-    else:
-        _write(place, repeated_page(runs))
+    _write_one(place, form, repeated.chart(runs), lambda: repeated.page(runs))
     return place
+
+
+def _write_learning_curve(folder: Path, out: str | Path | None, form: Format, overwrite: bool) -> Path:
+    """The report of a learning curve."""
+    curve = learning_curve.read_learning_curve(folder)
+    if form == "md":
+        raise _no_card(folder, "a learning curve", "name a run")
+    place = _place([folder], out, form, overwrite)
+    name = folder.resolve().name
+    _write_one(place, form, learning_curve.chart(curve), lambda: learning_curve.page(name, curve))
+    return place
+
+
+def _no_card(folder: Path, found: str, fix: str) -> InputError:
+    return InputError("a model card speaks of one model", where=folder, found=found, fix=fix)
+
+
+def _write_one(place: Path, form: Format, chart: Chart, page_of: Callable[[], str]) -> None:
+    """A page, or its one chart as a picture."""
+    if form == "html":
+        _write(place, page_of())
+        return
+    from truefit.report.figure import draw
+
+    write_whole(place / "accuracy.png", partial(draw(chart).savefig, dpi=160))
 
 
 def _place(folders: Sequence[Path | None], out: str | Path | None, form: Format, overwrite: bool) -> Path:
