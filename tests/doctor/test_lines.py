@@ -69,3 +69,64 @@ def test_mixed_samples_are_blamed_on_the_line_that_mixes_them(how, watched):
     finding = next(one for one in watched(text).findings if one.code == "FIT206")
     assert finding.outcome.value == "fail"
     assert finding.where.line == blamed(text)
+
+
+STOPPING = """
+class Experiment:
+    def __init__(self):
+        self.train_loader, self.test_loader = DataLoader(data, 16, shuffle=True), DataLoader(held, 16)
+        self.model = net()
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05)
+    def measure(self, batches):
+        self.model.eval()
+        with torch.no_grad():
+            hits = sum((self.model(a).argmax(1) == b).sum().item() for a, b in batches)
+        return {"hits": hits}
+    def run(self):
+        most = -1
+        for epoch in range(3):
+            self.model.train()
+            for a, b in self.train_loader:
+                self.optimizer.zero_grad()
+                F.cross_entropy(self.model(a), b).backward()
+                self.optimizer.step()
+            now = self.measure(self.test_loader)
+            if now["hits"] > most:  # here
+                most = now["hits"]
+                kept = {k: v.clone() for k, v in self.model.state_dict().items()}
+Experiment().run()
+"""
+
+
+def test_a_choice_on_test_is_found_by_the_name_of_an_attribute(watched):
+    text = SETUP + STOPPING
+    found = {one.code: one for one in watched(text).findings if one.speaks}
+    assert set(found) == {"FIT604"}
+    assert found["FIT604"].where.line == blamed(text)
+    assert not [one for one in watched(text.replace("test_loader", "held_out")).findings if one.speaks]
+
+
+FROZEN_LATER = """
+for p in list(model.parameters())[:-2]:
+    p.requires_grad_(False)
+optimizer = torch.optim.SGD(model[-1].parameters(), lr=0.05)
+for epoch in range(2):
+    model.train()
+    for images, labels in train_loader:
+        optimizer.zero_grad()
+        loss_function(model(images), labels).backward()  # here
+        optimizer.step()
+"""
+
+
+def test_statistics_of_layers_frozen_after_a_first_training_are_watched(watched):
+    text = SETUP + LOOP + FROZEN_LATER
+    found = {one.code: one for one in watched(text).findings if one.speaks}
+    assert set(found) == {"FIT205"}
+    assert found["FIT205"].where.line == blamed(text)
+    still = text.replace(
+        "    model.train()\n    for images, labels in train_loader:\n        optimizer.zero_grad()\n        loss_function",
+        "    model.train(); model[1].eval()\n    for images, labels in train_loader:\n        optimizer.zero_grad()\n        loss_function",
+    )
+    assert still != text
+    assert not [one for one in watched(still).findings if one.speaks]

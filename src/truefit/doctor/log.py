@@ -285,9 +285,12 @@ class ModelSeen:
     unregistered: dict[int, tuple[Any, Where]] = field(default_factory=dict)
     examples: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {"train": [], "eval": []})
     statistics: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"train": [], "eval": []})
-    # Frozen BatchNorm layers that ran in train mode with gradients on.
-    moving_norms: dict[int, Any] = field(default_factory=dict)
+    # Where frozen BatchNorm layers first ran in train mode with gradients on.
+    moving_norms: dict[int, Where] = field(default_factory=dict)
     trained_forwards: int = 0
+    # How many of its parameters are frozen, and calls for training since that number changed.
+    frozen: int = 0
+    detailed: int = 0
     last_called: Any = None
     # Where it was called first, innermost first; its BatchNorm statistics and one of its weights at that time.
     chain: tuple[tuple[int, Where], ...] = ()

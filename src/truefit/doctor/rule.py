@@ -11,13 +11,15 @@ from truefit.doctor.finding import Finding, Outcome, Severity, Where
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Code, name, family (loss, model, loop, numerics, data, evaluation, distributed, checkpoint), the most it can
-    say, and in a sentence what a healthy program does."""
+    say, and in a sentence what a healthy program does. follows_from: codes of mistakes that bring this one about; where
+    one of them was found, this check leaves the word to it."""
 
     code: str
     name: str
     family: str
     severity: Severity
     healthy: str
+    follows_from: tuple[str, ...] = ()
 
     def fail(self, message: str, **details: Any) -> Finding:
         """Proven. details: where, numbers, fix."""

@@ -11,8 +11,9 @@ import pkgutil
 from types import ModuleType
 
 from truefit.doctor.declarations import apply_declarations
-from truefit.doctor.finding import Finding
+from truefit.doctor.finding import Finding, Outcome
 from truefit.doctor.log import Log
+from truefit.doctor.rule import Rule
 
 
 def all_checks() -> list[ModuleType]:
@@ -23,10 +24,23 @@ def all_checks() -> list[ModuleType]:
 def run_checks(log: Log) -> list[Finding]:
     """One finding a check. A check that breaks says so as *not run*, and never ends the others."""
     found = []
+    rules = {}
     for module in all_checks():
+        rules[module.RULE.code] = module.RULE
         try:
             finding = module.check(log)
         except Exception as error:  # a check must never take a user's run down with it
             finding = module.RULE.not_run(f"the check itself broke: {type(error).__name__}: {error}")
         found.append(finding)
-    return apply_declarations(found, log)
+    found = apply_declarations(found, log)
+    return [_first_cause(one, rules[one.code], found) for one in found]
+
+
+def _first_cause(finding: Finding, rule: Rule, found: list[Finding]) -> Finding:
+    """A finding that another one explains is not judged: one mistake, one message."""
+    causes = [
+        one.code for one in found if one.code in rule.follows_from and one.outcome in (Outcome.FAIL, Outcome.WARN)
+    ]
+    if not finding.speaks or not causes:
+        return finding
+    return rule.not_run(f"it may follow from {causes[0]}: mend that first, then run again")

@@ -38,7 +38,7 @@ def check(log: Log) -> Finding:
             return RULE.warn(
                 f"{len(still)} frozen BatchNorm layers run in train mode: their statistics move, and the frozen part "
                 "changes.",
-                where=model.where,
+                where=still[0] if still[0].file else model.where,
                 numbers={"frozen BatchNorm layers in train mode": len(still)},
                 fix="after model.train(): for m in model.modules(): if isinstance(m, nn.BatchNorm2d): m.eval()",
             )

@@ -11,6 +11,8 @@ RULE = Rule(
     "model",
     Severity.FAIL,
     "Different images give different outputs.",
+    # Steps that are far too large kill a network.
+    follows_from=("FIT304", "FIT306", "FIT402"),
 )
 LIMIT, STEPS = 1e-6, 20
 

@@ -149,12 +149,17 @@ def _asked_by_a_loop(frame: Any) -> bool:
 
 
 def _name(loader: Any) -> str:
-    """What the script calls this loader or its data set, in the functions that are running; outermost last."""
+    """What the script calls this loader or its data set, in the functions that are running, in the attributes of what
+    their methods belong to, and in dictionaries of either; outermost last."""
     names: list[str] = []
     frame = user_frame(sys._getframe(1))
     things = [loader, getattr(loader, "dataset", None)]
     while frame is not None:
-        for name, value in list(frame.f_locals.items()):
+        known = dict(frame.f_locals)
+        known |= dict(getattr(known.get("self"), "__dict__", {}))
+        for held in [one for one in known.values() if type(one) is dict and len(one) <= 10]:
+            known |= {key: value for key, value in held.items() if isinstance(key, str) and key not in known}
+        for name, value in known.items():
             if any(value is thing for thing in things) and name not in names and name.isidentifier():
                 names.append(name)
         frame = user_frame(frame.f_back) if frame.f_back is not None else None

@@ -21,6 +21,8 @@ MOST_MODELS = 16
 EXAMPLES = 2
 EXAMPLE_SAMPLES = 16
 LOOKED_AT = 8
+# Calls for training in which layers are looked at.
+DETAILED = 5
 
 
 def sensitive(module: nn.Module) -> bool:
@@ -51,7 +53,7 @@ class Call:
             if module.training:
                 self.on += 1
                 if self.detailed and isinstance(module, _BatchNorm) and torch.is_grad_enabled() and _frozen(module):
-                    self.seen.moving_norms[id(module)] = module
+                    self.seen.moving_norms.setdefault(id(module), call_site())
             else:
                 self.off += 1
         if self.detailed:
@@ -87,7 +89,7 @@ def install(watch: Watch) -> None:
             seen = _seen(watch, module)
             if seen is None:
                 return original(module, *args, **kwargs)
-            running = Call(seen, detailed=seen.trained_forwards < 5)
+            running = Call(seen, detailed=_looks(seen))
             running.note(module)
             watch.inside = running
             training = module.training
@@ -129,6 +131,16 @@ def _seen(watch: Watch, module: nn.Module) -> ModelSeen | None:
             seen.weight_at_first = (name, weight.detach().clone())
         watch.log.models[id(module)] = seen
     return seen
+
+
+def _looks(seen: ModelSeen) -> bool:
+    """Whether layers are looked at: in the first calls for training, and again once more or less is frozen."""
+    if torch.is_grad_enabled():
+        frozen = sum(not p.requires_grad for p in seen.module.parameters())
+        if frozen != seen.frozen:
+            seen.frozen, seen.detailed = frozen, 0
+        seen.detailed += seen.module.training
+    return seen.detailed <= DETAILED
 
 
 def _record(watch: Watch, seen: ModelSeen, running: Call, training: bool, args: Any, kwargs: Any, outputs: Any) -> None:
