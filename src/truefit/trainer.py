@@ -74,8 +74,8 @@ class Trainer:
     where they do not fit; their number is recorded as the recipe's max_steps (see `fitting.timing`). monitors: the
     doctor looks after the training, at next to no cost, and warns of weights that stand still, a loss no better than
     guessing and the like (`truefit.monitors`; into doctor.json and the report). loggers: "tensorboard",
-    "mlflow": `fit` writes the figures of each epoch into out/logs/NAME too (see truefit.loggers). observers: told
-    every event (see truefit.events); without any, what puts a figure in doubt is a TruefitWarning.
+    "mlflow", "wandb": `fit` writes the figures of each epoch into out/logs/NAME too (see truefit.loggers). observers:
+    told every event (see truefit.events); without any, what puts a figure in doubt is a TruefitWarning.
     """
 
     def __init__(
@@ -202,7 +202,8 @@ class Trainer:
         use = FolderUse(
             overwrite=overwrite, resume=resume, interval=interval, requeue=requeue, after=after, finished=finished
         )
-        with logged(self.loggers, Path(out), fit.describe) as self._logs:
+        tell = lambda text: self.notify(Note(text=text, warning=True))  # noqa: E731
+        with logged(self.loggers, Path(out), fit.describe, tell) as self._logs:
             return fit_into(out, fit, use, notify=self.notify)
 
     def fit_seeds(

@@ -129,7 +129,7 @@ class TrainCommand:
     doctor.json and in the report. full: before that a few steps of a single training are tried out;
     what is found stands there too, and where a check fails nothing is trained (exit code 3)."""
     log: tuple[str, ...] = ()
-    """tensorboard, mlflow: write the figures of each epoch into OUT/logs/NAME too."""
+    """tensorboard, mlflow, wandb: write the figures of each epoch into OUT/logs/NAME too."""
     json: bool = False
     """Print one machine-readable line on stdout at the end; everything else goes to stderr."""
     quiet: bool = False

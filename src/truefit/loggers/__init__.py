@@ -1,7 +1,10 @@
 """Loggers: figures of each epoch into what people use to look at them. One file each, found by its presence.
 
-A file NAME.py here has `PACKAGES`, what it needs, and `Log(folder, config)`, an observer of events with `close()`.
-folder: where it may write. config: what the run is, as plain values.
+A file NAME.py here has `PACKAGES`, what it needs, `EXTRA`, which brings them, and `Log(folder, config)`. folder: where
+it may write. config: what the run is, as plain values.
+
+A logger that can't begin is an error before the first step. One that fails later costs its own figures, never the
+training: it is told nothing more, and that is said when it fails and at the end.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,43 +44,68 @@ def find_logger(name: str) -> Callable[[Path, dict[str, Any]], Log]:
     if name not in logger_names():
         raise InputError(f'no logger is called "{name}"', where="--log", fix=nearest(name, logger_names()))
     module = importlib.import_module(f"{__name__}.{name}")
-    needs("loggers", *module.PACKAGES)
+    needs(module.EXTRA, *module.PACKAGES)
     log: Callable[[Path, dict[str, Any]], Log] = module.Log
     return log
 
 
 class Logged:
-    """The observer that hands figures on: every number of an epoch's line in the history, under its own name."""
+    """The observer that hands figures on: every number of an epoch's line in the history, under its own name.
 
-    def __init__(self, opened: Callable[[], Log]) -> None:
-        self._opened = opened
+    opened: begins the log. tell: takes a sentence about a log that failed.
+    """
+
+    def __init__(self, name: str, opened: Callable[[], Log], tell: Callable[[str], None]) -> None:
+        self._name, self._opened, self._tell = name, opened, tell
         self._log: Log | None = None
+        self._lost_from: int | None = None
 
     def __call__(self, event: Event) -> None:
         match event:
             case FitStarted():
                 # Only now is the folder this process's.
                 self._log = self._opened()
-            case EpochFinished() if self._log is not None:
+            case EpochFinished() if self._log is not None and self._lost_from is None:
+                epoch = event.record["epoch"]
                 numbers = {name: value for name, value in event.record.items() if _is_number(value)}
-                self._log.write(event.record["epoch"], {name: float(value) for name, value in numbers.items()})
+                try:
+                    self._log.write(epoch, {name: float(value) for name, value in numbers.items()})
+                except Exception as error:
+                    self._lost_from = epoch
+                    self._tell(
+                        f"the logger {self._name} failed in epoch {epoch} ({error!r}): it gets no more figures, "
+                        "training goes on"
+                    )
             case _:
                 pass
 
     def close(self) -> None:
         """End the log, where one was begun."""
-        if self._log is not None:
+        if self._log is None:
+            return
+        try:
             self._log.close()
+        except Exception as error:
+            self._tell(f"the logger {self._name} could not be ended ({error!r}): its last figures may be missing")
+        if self._lost_from is not None:
+            self._tell(
+                f"the logger {self._name} has nothing from epoch {self._lost_from} on; history.jsonl has all figures"
+            )
 
 
 @contextmanager
-def logged(names: Sequence[str], out: Path, describe: Callable[[], dict[str, Any]]) -> Iterator[list[Logged]]:
-    """The observers for these names, which write into out/logs/NAME. describe: gives the run's config.json."""
+def logged(
+    names: Sequence[str], out: Path, describe: Callable[[], dict[str, Any]], tell: Callable[[str], None]
+) -> Iterator[list[Logged]]:
+    """The observers for these names, which write into out/logs/NAME.
+
+    describe: gives the run's config.json. tell: takes a sentence about a log that failed.
+    """
     with ExitStack() as stack:
         found = []
         for name in dict.fromkeys(names):
-            log, place = find_logger(name), out / "logs" / name
-            observer = Logged(lambda log=log, place=place: _open(log, place, describe()))  # type: ignore[misc]
+            opened = partial(_open, name, find_logger(name), out / "logs" / name, describe)
+            observer = Logged(name, opened, tell)
             stack.callback(observer.close)
             found.append(observer)
         yield found
@@ -93,13 +122,21 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, str | int | floa
     return found
 
 
-def _open(log: Callable[[Path, dict[str, Any]], Log], place: Path, config: dict[str, Any]) -> Log:
-    place.mkdir(parents=True, exist_ok=True)
+def _open(
+    name: str, log: Callable[[Path, dict[str, Any]], Log], place: Path, describe: Callable[[], dict[str, Any]]
+) -> Log:
+    config = describe()
     # What was trained with what: the rest of config.json is found in the run itself.
-    chosen: dict[str, Any] = {name: config[name] for name in ("model", "recipe", "seed") if name in config}
+    chosen: dict[str, Any] = {key: config[key] for key in ("model", "recipe", "seed") if key in config}
     data = config.get("data", {})
     about = {"run": place.parents[1].resolve().name, "data": data.get("spec") or data.get("name")}
-    return log(place, about | chosen)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        return log(place, about | chosen)
+    except Exception as error:
+        raise InputError(
+            f"the logger {name} can't begin", where=place, found=repr(error), fix="mend that, or leave it out"
+        ) from error
 
 
 def _is_number(value: object) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from truefit.loggers import flat
 
-PACKAGES = ("sqlalchemy", "alembic", "mlflow")
+EXTRA, PACKAGES = "loggers", ("sqlalchemy", "alembic", "mlflow")
 EXPERIMENT = "truefit"
 # MLflow takes so many parameters at a time.
 MOST = 100

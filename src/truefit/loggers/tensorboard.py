@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-PACKAGES = ("tensorboard",)
+EXTRA, PACKAGES = "loggers", ("tensorboard",)
 
 
 class Log:
