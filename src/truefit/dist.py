@@ -26,6 +26,9 @@ T = TypeVar("T")
 # How long a process waits for the others, of which the first may be decoding images or writing a report.
 PATIENCE = timedelta(hours=1)
 
+# What a process does for the others before a collective, while they may still need it (see sharding.py).
+helpers: list[Callable[[], None]] = []
+
 _joined = 0
 _alone = 0
 # Where the processes agree who tells an error; kept after the group has ended.
@@ -93,6 +96,7 @@ def joined(device: str | None = None) -> Iterator[None]:
     finally:
         # After an error the group is left to the end of the process: leaving it properly would wait for the others.
         _joined = 0
+        helpers.clear()
 
 
 def _take_gpu(device: str | None) -> None:
@@ -162,7 +166,7 @@ def gathered(value: T) -> list[T]:
     from torch import distributed
 
     found: list[Any] = [None] * world()
-    with _lost():
+    with lost():
         distributed.all_gather_object(found, _packed(value))
     return [pickle.loads(packed) for packed in found]
 
@@ -174,7 +178,7 @@ def from_first(make: Callable[[], T]) -> T:
     from torch import distributed
 
     found: list[Any] = [_packed(make()) if is_first() else None]
-    with _lost():
+    with lost():
         distributed.broadcast_object_list(found, src=0)
     value: T = pickle.loads(found[0])
     return value
@@ -212,7 +216,7 @@ def largest(values: Sequence[int]) -> list[int]:
     from torch import distributed
 
     tensor = torch.tensor(values, dtype=torch.int64)
-    with _lost():
+    with lost():
         distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
     found: list[int] = tensor.tolist()
     return found
@@ -233,7 +237,7 @@ def add_up(tensors: Sequence[Tensor]) -> None:
         kinds.setdefault((tensor.dtype, tensor.device), []).append(tensor.detach())
     for group in kinds.values():
         flat = torch.cat([tensor.reshape(-1) for tensor in group])
-        with _lost():
+        with lost():
             distributed.all_reduce(flat)
         for tensor, summed in zip(group, torch.split(flat, [tensor.numel() for tensor in group]), strict=True):
             tensor.copy_(summed.view(tensor.shape))
@@ -250,15 +254,17 @@ def copy_first(tensors: Sequence[Tensor]) -> None:
         for tensor in tensors:
             # Such as channels_last would be refused.
             whole = tensor.detach().contiguous()
-            with _lost():
+            with lost():
                 distributed.broadcast(whole, src=0)
             tensor.detach().copy_(whole)
 
 
 @contextmanager
-def _lost() -> Iterator[None]:
-    """Say in plain words that a process is missing."""
+def lost() -> Iterator[None]:
+    """Around a collective: help those who are not there yet, and say in plain words that a process is missing."""
     try:
+        for helper in helpers:
+            helper()
         yield
     except RuntimeError as error:
         raise ProcessLostError(

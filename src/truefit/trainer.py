@@ -73,9 +73,10 @@ class Trainer:
     such as "20m", or seconds: `fit` trains, evaluates and reports within it, by fewer steps than the recipe's epochs
     where they do not fit; their number is recorded as the recipe's max_steps (see `fitting.timing`). monitors: the
     doctor looks after the training, at next to no cost, and warns of weights that stand still, a loss no better than
-    guessing and the like (`truefit.monitors`; into doctor.json and the report). loggers: "tensorboard",
-    "mlflow", "wandb": `fit` writes the figures of each epoch into out/logs/NAME too (see truefit.loggers). observers:
-    told every event (see truefit.events); without any, what puts a figure in doubt is a TruefitWarning.
+    guessing and the like (`truefit.monitors`; into doctor.json and the report). shard: in several processes each has a
+    part of the network and of the optimiser's state, for a model that is too large for one device (FSDP2). loggers:
+    "tensorboard", "mlflow", "wandb": `fit` writes each epoch's figures into out/logs/NAME too (see truefit.loggers).
+    observers: told every event (see truefit.events); without any, what puts a figure in doubt is a TruefitWarning.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Trainer:
         calibrate: bool = False,
         max_time: str | float | None = None,
         monitors: bool = True,
+        shard: bool = False,
         loggers: Sequence[str] = (),
         observers: Sequence[Observer] = (),
     ) -> None:
@@ -106,6 +108,7 @@ class Trainer:
         require(isinstance(seed, int) and 0 <= seed < 2**63, "seed", seed, "from 0 to below 2^63")
         self.seed, self.device, self.workers = seed, device, workers
         self.measure_training, self.calibrate, self.monitors = measure_training, calibrate, monitors
+        self.shard = shard
         self.weights_from = weights_from
         self.max_time = None if max_time is None else seconds_of(max_time, "max_time")
         if max_time is not None and self.recipe.max_steps is not None:
@@ -330,6 +333,7 @@ class Trainer:
             begun=begun,
             weights=self.weights,
             monitored=self.monitors,
+            shard=self.shard,
             tried=self.tried,
         )
         return Fit(plan, training_set, validation_set, test_set, data)

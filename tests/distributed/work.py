@@ -35,7 +35,11 @@ def pictures(samples: int, seed: int = 0) -> ImageSet:
 
 
 def fitted(
-    recipe: Recipe, training_set: Any, network: nn.Module | None = None, validation_set: Any = None
+    recipe: Recipe,
+    training_set: Any,
+    network: nn.Module | None = None,
+    validation_set: Any = None,
+    shard: bool = False,
 ) -> dict[str, Any]:
     """Train, with a loss for each step, and what the network was in the end."""
     losses: list[float] = []
@@ -45,7 +49,7 @@ def fitted(
             losses.append(float(event.loss))
 
     network = network if network is not None else tiny_network()
-    run = Trainer(network, recipe, observers=[listen]).fit(training_set, validation_set)
+    run = Trainer(network, recipe, observers=[listen], shard=shard).fit(training_set, validation_set)
     return {
         "losses": losses,
         "running": [line["running_accuracy"] for line in run.history],

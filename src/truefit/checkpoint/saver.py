@@ -56,9 +56,10 @@ class Saver:
             self._steps += 1
             every = self.interval
             self._due |= every.steps is not None and self._steps >= every.steps
-            self._due |= every.seconds is not None and time.perf_counter() - self._last >= every.seconds
+            # In all processes alike, whatever their clocks say: taking the state takes all of them.
             if not self._prepared and not self._due:
                 self._prepare()
+            self._due |= every.seconds is not None and time.perf_counter() - self._last >= every.seconds
             self._between_steps()
         elif isinstance(event, Progress) and event.split != "train" and dist.world() == 1:
             # Several processes come here at times of their own; they agree at the end of the epoch.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from truefit import dist, rng
+from truefit import dist, rng, sharding
 from truefit.optim.averaging import WeightAverage
 from truefit.optim.schedules import Schedule
 from truefit.optim.uncompiled import uncompiled
@@ -34,10 +34,10 @@ class Stateful:
         """
         scaler = self.precision.scaler
         with uncompiled():
-            optimizer = self.optimizer.state_dict()["state"]
+            optimizer = sharding.optimizer_state(self.optimizer)
         return {
-            "network": network_state(self.network),
-            "average": None if self.average is None else self.average.state_dict(),
+            "network": sharding.whole(network_state(self.network)),
+            "average": None if self.average is None else sharding.whole(self.average.state_dict()),
             "optimizer": {str(number): state for number, state in optimizer.items()},
             "schedule": self.schedule.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
@@ -50,7 +50,11 @@ class Stateful:
         load_network_state(self.network, state["network"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        loaded = {int(number): values for number, values in state["optimizer"].items()}
+        owners = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        loaded = {
+            int(number): {name: sharding.cut(value, owners[int(number)]) for name, value in values.items()}
+            for number, values in state["optimizer"].items()
+        }
         with uncompiled():
             self.optimizer.load_state_dict(
                 {"state": loaded, "param_groups": copy.deepcopy(self.optimizer.state_dict()["param_groups"])}
@@ -81,6 +85,7 @@ def load_network_state(network: nn.Module, state: dict[str, Any]) -> None:
 
 def load_weights(network: nn.Module, weights: dict[str, Any]) -> None:
     """Load a state_dict that has lost its metadata: the versions of modules' states, which some need to load them."""
-    state = OrderedDict(weights)
-    state._metadata = getattr(network.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+    present = network.state_dict()
+    state = OrderedDict((name, sharding.cut(value, present.get(name))) for name, value in weights.items())
+    state._metadata = getattr(present, "_metadata", {})  # type: ignore[attr-defined]
     network.load_state_dict(state)

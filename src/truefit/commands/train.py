@@ -122,6 +122,8 @@ class TrainCommand:
     """On SIGUSR1 put the job of Slurm back in the queue, after saving."""
     nproc: int | None = None
     """Share the work between this many processes on this machine, as torchrun does: docs/en/distributed.md."""
+    shard: bool = False
+    """Split weights, gradients and optimiser state between the processes, for a model too large for one device."""
     from_run: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Start from the weights of this run."""
     doctor: Literal["on", "full", "off"] = "on"
@@ -263,6 +265,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         calibrate=config.calibrate,
         max_time=config.max_time,
         monitors=command.doctor != "off",
+        shard=command.shard,
         # Somebody who listens, even where nothing is printed: warnings are for those who have no observer.
         loggers=command.log,
         observers=[nobody] if command.quiet else [lines, bar],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from truefit import sharding
 from truefit.checkpoint.tree import Unchanging
 from truefit.runs.evaluation import Evaluation
 
@@ -26,8 +26,7 @@ class Best:
         if (evaluation.accuracy, -evaluation.loss) <= (self.accuracy, -self.loss):
             return False
         self.epoch, self.accuracy, self.loss = epoch, evaluation.accuracy, evaluation.loss
-        # A deep copy keeps the versions of the modules' states, which some need to load them.
-        self.weights = copy.deepcopy(network.state_dict())
+        self.weights = sharding.weights(network)
         return True
 
     def state(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from truefit import dist, loop, rng
+from truefit import dist, loop, rng, sharding
 from truefit.checkpoint.saver import Saver
 from truefit.checkpoint.state import Stateful
 from truefit.checkpoint.store import Found, Position
@@ -149,6 +149,8 @@ class Epochs:
         being written is let finish, so that it counts among those there."""
         if self._freezing is not None:
             self._freezing.end()
+        if self.setup.shards is not None:
+            self.setup.shards.end()
         if self._saver is not None:
             # What made training break off is what the user must see.
             with suppress(Exception):
@@ -240,7 +242,7 @@ class Epochs:
         if self.best.weights is not None:
             self.setup.network.load_state_dict(self.best.weights)
         elif self.setup.average is not None and self.setup.average.is_usable:
-            self.setup.network.load_state_dict(self.setup.average.network.state_dict())
+            self.setup.network.load_state_dict(sharding.weights(self.setup.average.network))
 
     @property
     def findings(self) -> dict[str, Any] | None:

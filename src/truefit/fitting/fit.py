@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from truefit import dist, rng
+from truefit import dist, rng, sharding
 from truefit.calibrating import calibrate_predictor
 from truefit.config import to_plain
 from truefit.data.imageset import Data
@@ -73,7 +72,8 @@ class Fit:
                 self.epochs.run(keeping, clock)
                 if folder is not None and not self.epochs.history:
                     folder.without_epochs()
-                last = copy.deepcopy(setup.network.state_dict())
+                last = sharding.weights(setup.network)
+                setup.put_together(last)
                 self.epochs.restore_best()
                 self._note_training()
                 self._calibrate()
@@ -181,8 +181,14 @@ class Fit:
             if not any(folder.checkpoints.glob("*.checkpoint")):
                 folder.remove()
             return
+        best = self.epochs.best.weights
+        if self.setup.shards is not None and best is None:
+            # The others are not there any more to put the network together with.
+            return
         # What made training break off is what the user must see.
         with suppress(Exception):
+            if best is not None:
+                self.setup.put_together(best)
             self._note_training()
             self.epochs.restore_best()
             self._save_model(folder)

@@ -25,6 +25,7 @@ class FitPlan:
     begun_with: what `weights_of` read of another run, whose weights this one starts from. weights: pretrained ones,
     of which the network takes what fits.
     max_time: seconds that it may take, from `begun` (as of `time.perf_counter`) to the report; None: any.
+    shard: split the network between the processes.
     monitored: watched by the monitors of the doctor. tried: what the doctor found in a dry run before.
     """
 
@@ -43,6 +44,7 @@ class FitPlan:
     max_time: float | None = None
     begun: float = 0.0
     monitored: bool = True
+    shard: bool = False
     tried: tuple[Finding, ...] = ()
 
 

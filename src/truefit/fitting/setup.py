@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from truefit import dist, rng
+from truefit import dist, rng, sharding
 from truefit.config import to_plain
 from truefit.data.batches import Batches, make_batches, reading_workers
 from truefit.data.collate import count_samples
@@ -29,6 +29,7 @@ from truefit.fitting.description import describe_data, describe_run
 from truefit.fitting.length import Length
 from truefit.fitting.plan import AnySet, FitPlan
 from truefit.fitting.selection import choosing_set, training_copies
+from truefit.fitting.splitting import check_can_be_split, take_over
 from truefit.fitting.start import begin_with, note_seen, start_from
 from truefit.measure import class_names, count_labels, image_size_of
 from truefit.models.lookup import build_model
@@ -86,16 +87,24 @@ class Setup:
             start_from(self.network, plan.begun_with)
             note_seen(plan.begun_with, self.describe_data(), plan.notify)
         self.matched = None if plan.weights is None else begin_with(self.network, plan.weights, plan.notify)
-        self.network.to(self.device, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
+        # With shard the whole network is not on the device in training: there are parts of a copy, and it stays behind.
+        self.shards = sharding.Shards(self.device) if plan.shard and dist.world() > 1 else None
+        place = self.device if self.shards is None else torch.device("cpu")
+        self.network.to(place, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
         # One's own network may have been built from other random numbers in each process.
         dist.copy_first([*self.network.parameters(), *self.network.buffers()])
         if isinstance(plan.model, str):
-            probe(plan.model, self.network, self.recipe, self.training_set, self.device)
+            probe(plan.model, self.network, self.recipe, self.training_set, place)
         self.average: WeightAverage | None = None
         if self.recipe.ema.decay is not None:
             self.average = WeightAverage(self.network, self.recipe.ema)
         elif self.recipe.swa.start is not None:
             self.average = WeightMean(self.network, self.recipe.swa)
+        self.whole = self.network
+        if self.shards is not None:
+            self.network = self.shards.split(self.whole)
+            if self.average is not None:
+                self.average.source, self.average.network = self.network, self.shards.split(self.average.network)
         # What is measured and kept: the averaged weights where there are any.
         self.measured = self.network if self.average is None else self.average.network
         self.module = Averaging(self.measured, self.recipe.averaging_resolved, 1.0)
@@ -136,6 +145,8 @@ class Setup:
         check_classes(self.classes, self.validation_set, self.test_set)
         if isinstance(self.plan.model, str):
             check_named_model(self.plan.model, self.recipe, self.training_set, self.classes)
+        if self.plan.shard:
+            check_can_be_split(self.recipe, self.plan)
         begun = self.plan.weights is not None or self.plan.begun_with is not None
         check_transfer(self.recipe.transfer, pretrained=begun or not isinstance(self.plan.model, str))
         check_recipe(
@@ -144,6 +155,13 @@ class Setup:
             validated=self.validation_set is not None,
             has_length=count_samples(self.training_set, "training set") is not None,
         )
+
+    def put_together(self, weights: dict[str, Any]) -> None:
+        """Training is over: the network is whole again in each process, with these weights, and on the device."""
+        if self.shards is not None:
+            self.shards.end()
+            take_over(self.whole, weights, self.network)
+            self.network = self.whole.to(self.device, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
 
     def _build(self) -> nn.Module:
         model = self.plan.model
@@ -179,7 +197,9 @@ class Setup:
 
     def describe(self) -> dict[str, Any]:
         """config.json: all that is needed to repeat the run."""
-        about = describe_run(self.plan, self.recipe, self.network, self.config, self.settings, self.describe_data())
+        about = describe_run(self.plan, self.recipe, self.whole, self.config, self.settings, self.describe_data())
+        if self.shards is not None:
+            about["hardware"]["sharded"] = True
         weights = self.plan.weights
         if weights is not None:
             about["weights"] = {"place": weights.place, "digest": weights.digest, **to_plain(self.matched)}

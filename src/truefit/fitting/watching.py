@@ -11,8 +11,9 @@ from truefit.tasks.single_label import SingleLabel
 
 
 def watch(setup: Setup) -> Monitors | None:
-    """The monitors of a training that is about to begin; None where none are wished for."""
-    if not setup.plan.monitored:
+    """The monitors of a training that is about to begin; None where none are wished for, or can be."""
+    # Monitors read whole tensors, which no process has where the network is split.
+    if not setup.plan.monitored or setup.shards is not None:
         return None
     # Of several labels a sample there is no one class that guessing would name.
     single = isinstance(setup.task, SingleLabel)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from truefit import sharding
 from truefit.recipes.recipe import EmaConfig
 
 
@@ -66,7 +67,7 @@ class WeightAverage:
         mine = _tensors(self.network)
         with torch.no_grad():
             for name in mine:
-                mine[name].copy_(state["tensors"][name])
+                mine[name].copy_(sharding.cut(state["tensors"][name], mine[name]))
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
@@ -84,6 +85,6 @@ def _pairs(average: nn.Module, network: nn.Module) -> list[tuple[list[Tensor], l
     for name, mine in _tensors(average).items():
         kind = (mine.device, mine.dtype)
         group = groups.setdefault(kind, ([], [], mine.is_floating_point()))
-        group[0].append(mine.detach())
-        group[1].append(theirs[name].detach())
+        group[0].append(sharding.local(mine.detach()))
+        group[1].append(sharding.local(theirs[name].detach()))
     return list(groups.values())

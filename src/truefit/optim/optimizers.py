@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from truefit import sharding
 from truefit.errors import InputError
 from truefit.optim.lookahead import Lookahead
 from truefit.optim.muon import Muon
@@ -42,7 +43,7 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig, rates: Rates | 
     groups = []
     # The highest rate first: it is the one that the history tells.
     for share in sorted({rates.get(id(p), 1.0) for p in trainable}, reverse=True):
-        own = [p for p in trainable if rates.get(id(p), 1.0) == share]
+        own = [sharding.part_of(p) for p in trainable if rates.get(id(p), 1.0) == share]
         lr = config.peak_lr * share
         groups.append({"params": [p for p in own if p.ndim >= 2], "weight_decay": config.weight_decay, "lr": lr})
         groups.append({"params": [p for p in own if p.ndim < 2], "weight_decay": 0.0, "lr": lr})

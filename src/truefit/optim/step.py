@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from truefit import dist
+from truefit import dist, sharding
 from truefit.data.batches import Batch
 from truefit.errors import InputError
 from truefit.optim.uncompiled import uncompiled
@@ -46,7 +46,9 @@ class GradientStep:
     ) -> None:
         self.optimizer, self.clip_norm, self.scaler = optimizer, clip_norm, precision.scaler
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        if not {id(p) for p in network.parameters()} & {id(p) for p in self.parameters}:
+        # Where the network is split between processes, the optimiser has this one's parts of the parameters.
+        self.parts = sharding.parts(network)
+        if not {id(sharding.part_of(p)) for p in network.parameters()} & {id(p) for p in self.parameters}:
             raise InputError(
                 "the optimizer holds none of the network's parameters",
                 found=f"{len(self.parameters)} parameters of something else",
@@ -69,6 +71,8 @@ class GradientStep:
         """Gradients to None, and buffers (BatchNorm's statistics) remembered."""
         with uncompiled():
             self.optimizer.zero_grad(set_to_none=True)
+        for split, _ in self.parts:
+            split.grad = None
         self.saved = [getattr(module, name).clone() for module, name in self.buffers]
 
     def backward(self, loss: Tensor) -> None:
@@ -102,6 +106,9 @@ class GradientStep:
         dist.add_up([figures, *changes, *(p.grad for p in parameters if p.grad is not None)])
         for (module, name), saved, change in zip(self.buffers, self.saved, changes, strict=True):
             getattr(module, name).detach().copy_(saved.to(torch.float64) + change)
+        for split, part in self.parts:
+            # The sum over the processes already, as backward leaves it.
+            part.grad = None if split.grad is None else sharding.local(split.grad)
         return figures[0].to(torch.float32), figures[1].to(torch.int64) if used[0] else None
 
     def _changes(self, weight: float) -> list[Tensor]:
@@ -118,7 +125,7 @@ class GradientStep:
         """Step `number` (from 0) of the epoch, whose mean loss is `loss`. False where it is known not to be taken."""
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        norm = self._norm()
         finite = loss.isfinite() & self._gradient_is_fine(norm)
         self.first_bad = torch.where((self.first_bad < 0) & ~finite, number, self.first_bad)
         if self.clip_norm is not None:
@@ -129,6 +136,15 @@ class GradientStep:
             buffer = getattr(module, name).detach()
             buffer.copy_(torch.where(bad, saved, buffer))
         return taken
+
+    def _norm(self) -> Tensor:
+        """The gradient's L2 norm, over all parameters and all of their parts."""
+        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        if not self.parts:
+            return norm
+        square = norm.to(self.first_bad.device, torch.float64).square()
+        dist.add_up([square])
+        return square.sqrt().to(torch.float32)
 
     def _gradient_is_fine(self, norm: Tensor) -> Tensor:
         if self.scaler is None:
