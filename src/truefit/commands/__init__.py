@@ -26,6 +26,7 @@ COMMANDS = {
     "doctor": "find silent bugs in training scripts and data: doctor run, doctor data, doctor explain",
     "recipe": "list the recipes, or show the file of one",
     "serve": "classify images over HTTP, with limits, batching and metrics",
+    "demo": "try a run in the browser: a picture in, its classes out",
     "runs": "list runs with their figures, or remove some",
     "init": "write a small training script of your own to begin from",
     "cache": "list or remove decoded images that are kept on disk",

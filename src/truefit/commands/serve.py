@@ -69,7 +69,10 @@ def main(arguments: Sequence[str]) -> int:
     def ready() -> None:
         print(f"serving {name} at {address} (try {address}/docs; Ctrl-C ends it)", flush=True)
 
-    serve(app, sock, timeout=command.limits.timeout, ready=ready)
+    def ended() -> str:
+        return f"the service has ended: {app.state.metrics.summary()}"
+
+    serve(app, sock, timeout=command.limits.timeout, ready=ready, ended=ended)
 
 
 def _key(path: Path | None) -> str | None:

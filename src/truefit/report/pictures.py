@@ -104,7 +104,7 @@ def _find(record: Record, rows: Sequence[int], side: int, images: ImageSet | Non
         if images is None and evaluation.paths is not None:
             return _from_files(record, rows, side, evaluation.paths)
         if images is None:
-            images = _from_source(record, evaluation.split)
+            images = from_source(record, evaluation.split)
         if images is None:
             return {}, "the data was given in Python, or would have to be downloaded"
         if len(images) != evaluation.n:
@@ -129,7 +129,7 @@ def _from_files(
     return found, f"{lost:,} of {len(rows):,} files are no longer there or can't be read" if lost else ""
 
 
-def _from_source(record: Record, split: str) -> ImageSet | None:
+def from_source(record: Record, split: str) -> ImageSet | None:
     """The split of a data set with a name, where nothing has to be downloaded and it is what it was."""
     about = record.config.get("data", {})
     if "options" not in about or not is_local(about["spec"]):

@@ -34,10 +34,12 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def serve(app: FastAPI, sock: socket.socket, *, timeout: float, ready: Callable[[], None]) -> NoReturn:
+def serve(
+    app: FastAPI, sock: socket.socket, *, timeout: float, ready: Callable[[], None], ended: Callable[[], str]
+) -> NoReturn:
     """Serve until SIGINT or SIGTERM; requests that were accepted by then are answered. Raises Interrupted.
 
-    timeout: seconds that the last answers may take. ready: called when the service answers.
+    timeout: seconds that the last answers may take. ready: called when the service answers. ended: the last word.
     """
 
     class Server(uvicorn.Server):
@@ -59,7 +61,7 @@ def serve(app: FastAPI, sock: socket.socket, *, timeout: float, ready: Callable[
     finally:
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)
-    raise Interrupted(f"the service has ended: {app.state.metrics.summary()}", number)
+    raise Interrupted(ended(), number)
 
 
 def _ended(number: int, frame: FrameType | None) -> NoReturn:
