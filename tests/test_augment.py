@@ -167,3 +167,25 @@ def test_shrinking_keeps_a_constant_image_and_comes_after_the_crop() -> None:
     found = Pipeline(crop=0.5, shrink=0.5)(grey, None, None)
     assert found.shape == (2, 3, 2, 2)
     assert torch.allclose(found, torch.full_like(found, 100.0))
+
+
+def test_erasing_sets_a_rectangle_of_its_own_in_as_many_images_as_asked() -> None:
+    store = torch.full((400, 20, 30, 3), 5.0)
+    found = augmented(store, erase=0.4)
+    holes = (found == 0).all(dim=3)
+    assert set(found.unique().tolist()) == {0.0, 5.0}
+    erased = holes[holes.any(dim=(1, 2))]
+    assert 130 <= len(erased) <= 190
+    parts, stretches = [], []
+    for hole in erased:
+        y, x = hole.any(dim=1), hole.any(dim=0)
+        assert torch.equal(hole, y[:, None] & x[None, :])
+        parts.append(float(hole.float().mean()))
+        stretches.append(int(y.sum()) / int(x.sum()))
+    # Whole pixels are a little more or less than the areas and proportions that are drawn.
+    assert 0.01 < min(parts) < 0.06
+    assert 0.25 < max(parts) < 0.37
+    assert 0.2 < min(stretches) < 0.5
+    assert 2 < max(stretches) < 4.5
+    assert 0.4 < sum(stretch > 1 for stretch in stretches) / len(stretches) < 0.6
+    assert len({tuple(hole.flatten().tolist()) for hole in erased}) > 120

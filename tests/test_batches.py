@@ -16,7 +16,8 @@ from torch.utils.data import IterableDataset
 from helpers import Augmented, Counting, Raising, Stream, generator_states, image_set
 from truefit import ImageSet
 from truefit.data.augment import Pipeline
-from truefit.data.batches import Batch, DatasetBatches, IterableBatches, MemoryBatches, make_batches
+from truefit.data.batch import Batch
+from truefit.data.batches import DatasetBatches, IterableBatches, MemoryBatches, make_batches
 from truefit.data.plan import Plan
 from truefit.recipes.recipe import AugmentConfig
 

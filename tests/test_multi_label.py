@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 
 from helpers import tiny_network
 from truefit import Trainer, compare, evaluate, load
-from truefit.data.batches import Batch
+from truefit.data.batch import Batch
 from truefit.data.imageset import Data, ImageSet
 from truefit.errors import InputError
 from truefit.metrics.intervals import wilson

@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 
 from truefit import loop
 from truefit.config import require
-from truefit.data.batches import Batches, make_batches
+from truefit.data.batch import Batches
+from truefit.data.batches import make_batches
 from truefit.errors import warn
 from truefit.models.traits import has_batchnorm
 from truefit.optim.step import Scheduler

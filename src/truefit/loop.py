@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from truefit import dist, rng
-from truefit.data.batches import Batch, Batches
+from truefit.data.batch import Batch, Batches
 from truefit.errors import InputError, NonFiniteError, shorten
 from truefit.events import Observer, PassFinished, PassSoFar, PassStarted, Progress, StepFinished, nobody
 from truefit.optim.step import Average, GradientStep, Scheduler

@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 
 from truefit import loop, rng
 from truefit.config import require
-from truefit.data.batches import Batches, make_batches
+from truefit.data.batch import Batches
+from truefit.data.batches import make_batches
 from truefit.data.collate import count_samples
 from truefit.data.imageset import ImageSet
 from truefit.data.watched import Watched

@@ -46,7 +46,7 @@ def test_loss_curve_is_that_of_one_process_over_fifty_steps_with_a_short_last_ba
     assert found[0]["fifty_steps"]["running"] == wanted["running"]
 
 
-@pytest.mark.parametrize("part", ["fifty_steps", "in_parts", "from_a_stream"])
+@pytest.mark.parametrize("part", ["fifty_steps", "in_parts", "mixed_and_balanced", "from_a_stream"])
 def test_steps_are_those_of_one_process(found, alone, part):
     wanted, first = alone[part], found[0][part]
     assert first["losses"] == pytest.approx(wanted["losses"], abs=1e-5)

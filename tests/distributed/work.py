@@ -21,7 +21,7 @@ from helpers import Stream, image_set, tiny_network, weights
 from truefit import Recipe, Trainer, dist, evaluate
 from truefit.data.imageset import ImageSet
 from truefit.events import Event, StepFinished
-from truefit.recipes.recipe import AugmentConfig, EmaConfig, OptimizerConfig
+from truefit.recipes.recipe import AugmentConfig, EmaConfig, LossConfig, OptimizerConfig
 
 CLASSES = tuple("abcd")
 
@@ -72,6 +72,13 @@ def in_parts() -> dict[str, Any]:
     return fitted(recipe, image_set(33), validation_set=image_set(30, seed=1))
 
 
+def mixed_and_balanced() -> dict[str, Any]:
+    """Images changed by a policy and mixed with those of other processes, classes shown equally often."""
+    how = AugmentConfig(flip=True, shift=0.125, policy="randaugment", erase=0.5, mixup=0.4, cutmix=1.0)
+    recipe = Recipe(epochs=2, batch_size=16, augment=how, sampling="balanced", loss=LossConfig(focal=1.0))
+    return fitted(recipe, pictures(69), validation_set=pictures(30, seed=1))
+
+
 def from_a_stream() -> dict[str, Any]:
     return fitted(Recipe(epochs=2, batch_size=8), Stream(image_set(27)), validation_set=image_set(30, seed=1))
 
@@ -120,7 +127,7 @@ def few_measured() -> dict[str, Any]:
 
 
 def everything() -> dict[str, Any]:
-    parts = (fifty_steps, in_parts, from_a_stream, with_an_unused_layer, measured, few_measured)
+    parts = (fifty_steps, in_parts, mixed_and_balanced, from_a_stream, with_an_unused_layer, measured, few_measured)
     return {part.__name__: part() for part in parts}
 
 

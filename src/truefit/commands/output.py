@@ -53,7 +53,7 @@ def print_epochs(history: list[dict[str, Any]], chosen: int | None, stream: Text
         cells = [
             ("* " if record["epoch"] == chosen else "") + str(record["epoch"]),
             f"{record['training_loss']:.4f}",
-            f"{record['running_accuracy']:.1%}",
+            "" if record["running_accuracy"] is None else f"{record['running_accuracy']:.1%}",
             "" if validation is None else f"{record['validation_loss']:.4f}",
             "" if validation is None else f"{validation:.1%}",
             f"{record['seconds']:.1f}",

@@ -7,14 +7,20 @@ Every sample has parameters of its own, drawn for the whole batch from one gener
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from truefit.data.policy import change
 from truefit.data.shares import taken
 from truefit.recipes.recipe import AugmentConfig
+
+# Of random erasing: the smallest and the largest part of the area, and height to width from 1 / 3.3 to 3.3.
+ERASED = (0.02, 0.33)
+PROPORTIONS = 3.3
 
 NO_AUGMENTATION = AugmentConfig(flip=False, shift=0.0)
 
@@ -25,15 +31,15 @@ class Draw:
 
     mirrored: (N,) bool on the host, which to mirror where images are mirrored; None draws it. progress: the part of
     the training that lies behind this batch, from 0 to below 1. whole, part: how many samples the step has, and which
-    of them these are, where several processes share it; each draws for all, so that a sample's draw does not depend on
-    their number.
+    of them these are (a slice or positions), where several processes share it; each draws for all, so that a sample's
+    draw does not depend on their number.
     """
 
     generator: torch.Generator
     mirrored: Tensor | None = None
     progress: float = 0.0
     whole: int | None = None
-    part: slice | None = None
+    part: slice | Tensor | None = None
 
     def uniform(self, samples: int, *shape: int) -> Tensor:
         """Numbers from 0 to below 1, (samples, *shape), on the host."""
@@ -73,12 +79,15 @@ class Pipeline:
             images = _window(store, rows, self.crop, how, draw)
         else:
             images = _centre(store if rows is None else store.index_select(0, rows), self.crop)
+        if draw is not None and how.policy != "none":
+            images = change(images, how, draw, tuple(self.scale * value for value in self.mean))
         if shrink < 1:
             images = _shrunk(images, shrink)
         images = self._normalise(images)
         if draw is not None:
             _jitter(images, how, draw)
             _cutout(images, how, draw)
+            _erase(images, how, draw)
         return images.permute(0, 3, 1, 2)
 
     def _normalise(self, images: Tensor) -> Tensor:
@@ -183,4 +192,23 @@ def _cutout(images: Tensor, how: AugmentConfig, draw: Draw) -> None:
         distance = (torch.arange(size) + 0.5 - centre[:, axis : axis + 1] * size).abs()
         inside.append((distance <= how.cutout * size / 2).to(images.device))
     hole = inside[0][:, :, None] & inside[1][:, None, :]
+    images.masked_fill_(hole[..., None], 0.0)
+
+
+def _erase(images: Tensor, how: AugmentConfig, draw: Draw) -> None:
+    """Zhong et al. 2020, "Random Erasing Data Augmentation": area and proportions of the rectangle are theirs."""
+    if not how.erase:
+        return
+    samples, height, width = images.shape[:3]
+    coin, area, ratio, *places = draw.uniform(samples, 5).unbind(dim=1)
+    side = ((ERASED[0] + (ERASED[1] - ERASED[0]) * area) * height * width).sqrt()
+    stretch = (math.log(PROPORTIONS) * (ratio - 0.5)).exp()
+    inside = []
+    for size, length, place in zip((height, width), (side * stretch, side / stretch), places, strict=True):
+        # A rectangle that is longer than the image is as long as the image.
+        length = length.round().clamp(max=size)
+        begin = (place * (size - length + 1)).floor()
+        at = torch.arange(size)
+        inside.append((at >= begin[:, None]) & (at < (begin + length)[:, None]) & (coin < how.erase)[:, None])
+    hole = (inside[0][:, :, None] & inside[1][:, None, :]).to(images.device)
     images.masked_fill_(hole[..., None], 0.0)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,83 +19,16 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset
 
 from truefit import rng
 from truefit.data.augment import Draw, Pipeline
+from truefit.data.batch import Batch, Batches
 from truefit.data.collate import collate, count_samples, distinct_labels
 from truefit.data.fetch import Fetch, Requests, as_it_is, leave_signals_to_training
 from truefit.data.imageset import ImageSet
+from truefit.data.mixing import Mixing
 from truefit.data.plan import Plan
 from truefit.data.shares import is_dealt, share, taken
 
 # Image files from which on reading them is worth worker processes, and how many of these at most.
 WORKERS_FROM, MOST_WORKERS = 2_000, 8
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Images (N, C, H, W) and targets (N,) int64 on the device: what this process has of one step's samples.
-
-    `labels`: those that occur in this batch (or in the whole set), sorted, on the host; None where targets are not
-    class indices. `rows`: the samples' indices, (N,) int64, on the host. `whole`: how many samples the step has in
-    all processes; None where all are here.
-    """
-
-    images: Tensor
-    targets: Tensor
-    labels: tuple[int, ...] | None
-    rows: Tensor | None = None
-    whole: int | None = None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def samples(self) -> int:
-        """How many samples the step has, those of other processes included."""
-        return len(self) if self.whole is None else self.whole
-
-    @classmethod
-    def without(cls, whole: int, device: torch.device) -> Batch:
-        """What a process has of a step with fewer samples than processes: nothing."""
-        nothing = torch.empty(0, dtype=torch.int64, device=device)
-        return cls(torch.empty(0, device=device), nothing, (), torch.empty(0, dtype=torch.int64), whole)
-
-    def parts(self, count: int, full: int) -> list[Batch]:
-        """Cut into `count` parts of a full batch of `full` samples.
-
-        A short batch gives fewer parts, as even as possible, so that none is left with a single sample; an empty one
-        gives none.
-        """
-        if len(self) == 0:
-            return []
-        if count == 1:
-            return [self]
-        size = -(-full // count)
-        pieces = -(-len(self) // size)
-        if size > 1:
-            pieces = max(1, min(pieces, len(self) // 2))
-        images, targets = self.images.tensor_split(pieces), self.targets.tensor_split(pieces)
-        return [Batch(i, t, self.labels) for i, t in zip(images, targets, strict=True)]
-
-
-class Batches(Protocol):
-    """What the loop asks of its data. `samples` and `steps` are None where the length is not known."""
-
-    @property
-    def samples(self) -> int | None: ...
-    @property
-    def steps(self) -> int | None: ...
-    @property
-    def batch_size(self) -> int: ...
-    def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
-        """The batches of this epoch, from the one numbered `first` on. Closing it gives back what it holds."""
-        ...
-
-    def indices(self, epoch: int, step: int) -> list[int] | None:
-        """The sample indices of one step, where known."""
-        ...
-
-    def damaged(self, epoch: int, step: int) -> list[int]:
-        """Those of one step's samples whose image holds NaN or inf, as far as that can be found out."""
-        ...
 
 
 class _Planned:
@@ -137,7 +69,7 @@ class _Planned:
         """
         return torch.rand(self.plan.samples, generator=rng.generator(self.plan.seed or 0, "mirror")) < 0.5
 
-    def draw(self, rows: Tensor, part: slice, epoch: int, step: int) -> Draw | None:
+    def draw(self, rows: Tensor, part: slice | Tensor, epoch: int, step: int) -> Draw | None:
         """What decides the augmentation of this part of the samples `rows`; None where nothing is augmented."""
         if self.plan.seed is None:
             return None
@@ -168,8 +100,10 @@ class MemoryBatches(_Planned):
         device: torch.device,
         rows: Tensor | None = None,
         epochs: float = 1,
+        mixing: Mixing | None = None,
     ) -> None:
         super().__init__(plan, epochs)
+        self.mixing = mixing
         self.images = images.to(device) if rows is None else images
         self.labels, self.rows = labels.to(device), rows
         self.distinct = distinct_labels(labels)
@@ -184,9 +118,26 @@ class MemoryBatches(_Planned):
             if len(rows) == 0:
                 yield Batch.without(len(whole), self.labels.device)
                 continue
-            labels = self.labels.index_select(0, rows.to(self.labels.device))
-            images = self._prepared(rows, self.draw(whole, part, epoch, step))
-            yield Batch(images, labels, self.distinct, rows, len(whole))
+            images, targets = self._mixed(whole, part, epoch, step)
+            yield Batch(images, targets, self.distinct, rows, len(whole))
+
+    def _mixed(self, whole: Tensor, part: slice, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Images and targets of a part of the step's samples `whole`, mixed with others of the step where asked."""
+        own = part.stop - part.start
+        at: slice | Tensor = part
+        if self.mixing is not None:
+            how = self.mixing.draw(rng.key(self.plan.seed or 0, "mix", epoch, step), len(whole)).of(part)
+            if own < len(whole):
+                # Partners may be in the shares of other processes: they are prepared here too, as they are there.
+                at = torch.cat([torch.arange(len(whole))[part], how.partner])
+        rows = taken(whole, at)
+        targets = self.labels.index_select(0, rows.to(self.labels.device))
+        images = self._prepared(rows, self.draw(whole, at, epoch, step))
+        if self.mixing is None:
+            return images, targets
+        others = how.partner if own == len(whole) else torch.arange(own, 2 * own)
+        others = others.to(images.device)
+        return self.mixing.mix(how, images[:own], targets[:own], images[others], targets[others])
 
     def _prepared(self, rows: Tensor, draw: Draw | None) -> Tensor:
         device = self.labels.device
@@ -213,8 +164,10 @@ class DatasetBatches(_Planned):
         pipeline: Pipeline | None = None,
         workers: int = 0,
         epochs: float = 1,
+        mixing: Mixing | None = None,
     ) -> None:
         super().__init__(plan, epochs)
+        self.mixing = mixing
         self.fetch = Fetch(dataset)
         self.device, self.pipeline, self.workers = device, pipeline, workers
         self._loader: DataLoader[Any] | None = None
@@ -238,7 +191,9 @@ class DatasetBatches(_Planned):
                 labels = distinct_labels(targets)
                 images = images.to(self.device, non_blocking=True)
                 images = _prepared(images, self.pipeline, self.draw(whole, part, epoch, step))
-                yield Batch(images, targets.to(self.device, non_blocking=True), labels, taken(whole, part), len(whole))
+                key = rng.key(self.plan.seed or 0, "mix", epoch, step, part.start)
+                images, targets = _mixed(images, targets.to(self.device, non_blocking=True), self.mixing, key)
+                yield Batch(images, targets, labels, taken(whole, part), len(whole))
             complete = next(fetched, None) is None
         finally:
             if not complete:
@@ -291,7 +246,9 @@ class IterableBatches:
         pipeline: Pipeline | None = None,
         seed: int | None = None,
         epochs: float = 1,
+        mixing: Mixing | None = None,
     ) -> None:
+        self.mixing = mixing
         self.dataset, self.batch_size, self.device, self.epochs = dataset, batch_size, device, epochs
         self.share_last, self.pipeline, self.training, self.seed = share_last, pipeline, seed is not None, seed or 0
 
@@ -315,8 +272,10 @@ class IterableBatches:
                 generator = rng.generator(self.seed, "augment", epoch, step)
                 draw = Draw(generator=generator, progress=epoch / self.epochs, whole=whole, part=part)
             images = _prepared(images, self.pipeline, draw)
-            rows = torch.arange(begin, done)[part]
-            yield Batch(images, targets.to(self.device), distinct_labels(targets), rows, whole)
+            rows, labels = torch.arange(begin, done)[part], distinct_labels(targets)
+            key = rng.key(self.seed, "mix", epoch, step, part.start)
+            images, targets = _mixed(images, targets.to(self.device), self.mixing, key)
+            yield Batch(images, targets, labels, rows, whole)
 
     def _cut(self, samples: Iterator[Any], epoch: int) -> Iterator[list[Any]]:
         held: list[Any] = []
@@ -346,6 +305,15 @@ def _prepared(images: Tensor, pipeline: Pipeline | None, draw: Draw | None) -> T
     if pipeline is None or images.ndim != 4:
         return images
     return pipeline(images.permute(0, 2, 3, 1), None, draw)
+
+
+def _mixed(images: Tensor, targets: Tensor, mixing: Mixing | None, key: int) -> tuple[Tensor, Tensor]:
+    """A batch mixed within itself: of a data set's own samples no others are fetched for it."""
+    if mixing is None:
+        return images, targets
+    how = mixing.draw(key, len(images))
+    others = how.partner.to(images.device)
+    return mixing.mix(how, images, targets, images[others], targets[others])
 
 
 def holds_bytes(dataset: Any) -> bool:
@@ -379,11 +347,15 @@ def make_batches(
     share_last: bool = False,
     workers: int = 0,
     epochs: float = 1,
+    mixing: Mixing | None = None,
+    balanced: Tensor | None = None,
 ) -> Batches:
     """Batches of any data set. With a seed they are shuffled, and augmented where the pipeline says so.
 
     pipeline: None scales an ImageSet's bytes to 0..1, and leaves the tensors of any other data set as they are.
     role: how the data set is called in an error. epochs: how long the training is, for what changes on its way.
+    mixing: how images are mixed with others. balanced: the class of each sample, where an epoch is to have equally many
+    of each.
     Raises InputError where the data set is empty.
     """
     samples = count_samples(dataset, role)
@@ -391,16 +363,24 @@ def make_batches(
         pipeline = Pipeline(scale=255.0)
     if isinstance(dataset, IterableDataset):
         return IterableBatches(
-            dataset, batch_size, device=device, share_last=share_last, pipeline=pipeline, seed=seed, epochs=epochs
+            dataset,
+            batch_size,
+            device=device,
+            share_last=share_last,
+            pipeline=pipeline,
+            seed=seed,
+            epochs=epochs,
+            mixing=mixing,
         )
     assert samples is not None
-    plan = Plan(samples=samples, batch_size=batch_size, seed=seed, share_last=share_last)
+    plan = Plan(samples=samples, batch_size=batch_size, seed=seed, share_last=share_last, balanced=balanced)
+    more: dict[str, Any] = {"device": device, "epochs": epochs, "mixing": mixing}
     if isinstance(dataset, ImageSet) and pipeline is not None:
         if dataset.pixels is not None:
             pixels, labels = torch.from_numpy(dataset.pixels), torch.from_numpy(dataset.labels)
-            return MemoryBatches(pixels, labels, plan, pipeline, device=device, epochs=epochs)
+            return MemoryBatches(pixels, labels, plan, pipeline, **more)
         if dataset.cached is not None:
             pixels, labels = torch.from_numpy(dataset.cached.pixels), torch.from_numpy(dataset.labels)
             rows = torch.from_numpy(dataset.cached.rows)
-            return MemoryBatches(pixels, labels, plan, pipeline, device=device, rows=rows, epochs=epochs)
-    return DatasetBatches(dataset, plan, device=device, pipeline=pipeline, workers=workers, epochs=epochs)
+            return MemoryBatches(pixels, labels, plan, pipeline, rows=rows, **more)
+    return DatasetBatches(dataset, plan, pipeline=pipeline, workers=workers, **more)

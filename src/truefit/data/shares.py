@@ -26,8 +26,10 @@ def share(samples: int, processes: int | None = None, rank: int | None = None) -
     return slice(min(begin, samples), min(begin + size + (number < larger), samples))
 
 
-def taken(rows: Tensor, part: slice) -> Tensor:
-    """That part of the rows; the very same tensor where it is all of them, which costs nothing."""
+def taken(rows: Tensor, part: slice | Tensor) -> Tensor:
+    """That part of the rows, a slice or positions; the very same tensor where it is all of them, at no cost."""
+    if isinstance(part, Tensor):
+        return rows.index_select(0, part)
     return rows if part.stop - part.start == len(rows) else rows[part]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing
 
-from truefit.data.batches import Batch, Batches
+from truefit.data.batch import Batch, Batches
 
 
 class Shortened:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Generator
 
 from truefit import dist
-from truefit.data.batches import Batch, Batches
+from truefit.data.batch import Batch, Batches
 
 VALUES = 1024
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from truefit import loop
 from truefit.config import require
-from truefit.data.batches import Batch, Batches
+from truefit.data.batch import Batch, Batches
 from truefit.data.collate import distinct_labels
 from truefit.data.shortened import Shortened
 from truefit.doctor.checks import run_checks

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from truefit import loop, rng
 from truefit.data.batches import holds_bytes
 from truefit.data.imageset import ImageSet
+from truefit.data.mixing import Mixing
 from truefit.errors import InputError, shorten
 from truefit.fitting.plan import AnySet
 from truefit.measure import class_names, image_size_of
@@ -50,13 +51,21 @@ def check_classes(classes: Classes, validation_set: AnySet | None, test_set: Any
             )
 
 
-def check_recipe(recipe: Recipe, classes: Classes, *, validated: bool, has_length: bool) -> None:
+def check_recipe(recipe: Recipe, classes: Classes, *, validated: bool, has_length: bool, images: bool) -> None:
     """Raise InputError where the recipe asks for what this data does not have.
 
-    validated: it has a validation set. has_length: it is known how many samples are in the training set.
+    validated: it has a validation set. has_length: it is known how many samples are in the training set. images: they
+    are bytes, no tensors made by a data set.
     """
     if recipe.swa.start is not None and not has_length:
         raise InputError("swa needs a training set that has a length", found="an iterable one", fix="--ema.decay 0.999")
+    if recipe.augment.policy != "none" and not images:
+        raise InputError(
+            f"{recipe.augment.policy} changes images of bytes, 0 to 255",
+            found="a data set of tensors",
+            wanted="an ImageSet, as truefit.load_data gives it",
+            fix="leave --augment.policy out, and change the images in the data set",
+        )
     if recipe.schedule.name == "reduce-on-plateau" and not validated:
         raise InputError(
             "reduce-on-plateau needs a validation loss",
@@ -157,7 +166,44 @@ def task_for(
         len(classes) if classes else None,
         label_smoothing=recipe.loss.label_smoothing,
         class_weights=weights,
+        focal=recipe.loss.focal,
+        count_hits=not recipe.augment.mixes,
     )
+
+
+def mixing_for(recipe: Recipe, classes: Classes, *, multi_label: bool) -> Mixing | None:
+    """How images are mixed with others; None where they are not."""
+    how = recipe.augment
+    if not how.mixes:
+        return None
+    if classes is None and not multi_label:
+        raise InputError(
+            "mixup and cutmix need to know the classes",
+            found="a data set that states none",
+            wanted="a data set with an attribute `classes`, their names",
+        )
+    count = None if multi_label or classes is None else len(classes)
+    return Mixing(mixup=how.mixup, cutmix=how.cutmix, classes=count)
+
+
+def balanced_classes(recipe: Recipe, training_set: AnySet) -> Tensor | None:
+    """The class of each training sample where an epoch is to be balanced, else None."""
+    if recipe.sampling != "balanced":
+        return None
+    if not isinstance(training_set, ImageSet):
+        raise InputError(
+            "balanced sampling needs labels that are known before training",
+            found=type(training_set).__name__,
+            wanted="an ImageSet",
+            fix="--loss.class-weights",
+        )
+    if training_set.multi_label:
+        raise InputError(
+            "balanced sampling needs one class for each image",
+            found="several labels an image",
+            fix="--loss.class-weights balanced",
+        )
+    return torch.from_numpy(training_set.labels)
 
 
 def _shapes(training_set: AnySet, recipe: Recipe) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from truefit.checkpoint.saver import Saver
 from truefit.checkpoint.state import Stateful
 from truefit.checkpoint.store import Found, Position
 from truefit.checkpoint.tree import unflatten
-from truefit.data.batches import Batches
+from truefit.data.batch import Batches
 from truefit.data.shortened import Shortened
 from truefit.errors import InputError
 from truefit.events import EpochFinished, FitStarted, Note, Observer
@@ -116,7 +116,7 @@ class Epochs:
                 "epoch": epoch + 1,
                 "lr": lr,
                 "training_loss": trained.loss,
-                "running_accuracy": trained.accuracy,
+                "running_accuracy": trained.accuracy if trained.correct is not None else None,
                 "training_accuracy": exact.accuracy if exact is not None else None,
                 "validation_loss": measured.loss if measured is not None else None,
                 "validation_accuracy": measured.accuracy if measured is not None else None,

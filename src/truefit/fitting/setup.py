@@ -10,17 +10,21 @@ from torch import nn
 
 from truefit import dist, rng, sharding
 from truefit.config import to_plain
-from truefit.data.batches import Batches, make_batches, reading_workers
+from truefit.data.batch import Batches
+from truefit.data.batches import make_batches, reading_workers
 from truefit.data.collate import count_samples
 from truefit.data.imageset import Data, ImageSet
+from truefit.data.plan import counts
 from truefit.data.statistics import channel_statistics
 from truefit.events import Note
 from truefit.fitting.checks import (
     as_image_set,
+    balanced_classes,
     check_classes,
     check_named_model,
     check_recipe,
     check_transfer,
+    mixing_for,
     no_smaller_than,
     probe,
     task_for,
@@ -110,6 +114,8 @@ class Setup:
         self.module = Averaging(self.measured, self.recipe.averaging_resolved, 1.0)
         labels = count_labels(self.training_set)
         self.task = task_for(self.recipe, self.training_set, self.classes, multi_label=labels > 0)
+        self.mixing = mixing_for(self.recipe, self.classes, multi_label=labels > 0)
+        self.balanced = balanced_classes(self.recipe, self.training_set)
         mean, std = self._statistics()
         self.config = PredictorConfig(
             classes=self.classes or (),
@@ -154,6 +160,7 @@ class Setup:
             self.classes,
             validated=self.validation_set is not None,
             has_length=count_samples(self.training_set, "training set") is not None,
+            images=self.images is not None,
         )
 
     def put_together(self, weights: dict[str, Any]) -> None:
@@ -193,6 +200,8 @@ class Setup:
             share_last=seed is not None and has_batchnorm(self.network),
             workers=self.settings.workers,
             epochs=self.length.laid_out if epochs is None else epochs,
+            mixing=None if seed is None else self.mixing,
+            balanced=None if seed is None else self.balanced,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -200,6 +209,9 @@ class Setup:
         about = describe_run(self.plan, self.recipe, self.whole, self.config, self.settings, self.describe_data())
         if self.shards is not None:
             about["hardware"]["sharded"] = True
+        if self.balanced is not None and self.classes is not None:
+            named = {self.classes[label]: count for label, count in counts(self.balanced).items()}
+            about["samples_an_epoch"] = named
         weights = self.plan.weights
         if weights is not None:
             about["weights"] = {"place": weights.place, "digest": weights.digest, **to_plain(self.matched)}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from truefit import dist, sharding
-from truefit.data.batches import Batch
+from truefit.data.batch import Batch
 from truefit.errors import InputError
 from truefit.optim.uncompiled import uncompiled
 from truefit.precision import Precision, device_of

@@ -97,11 +97,13 @@ class ScheduleConfig:
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
     """Cross-entropy. label_smoothing: 0 to below 1. class_weights: one for each class, or "balanced":
-    n / (classes x samples of the class), from the training labels.
+    n / (classes x samples of the class), from the training labels. focal: the gamma (at least 0) of the focal loss
+    (Lin et al. 2017), by which samples that are learnt already count less; 0 is cross-entropy, 2 usual.
     """
 
     label_smoothing: float = 0.0
     class_weights: Literal["balanced"] | tuple[float, ...] | None = None
+    focal: float = 0.0
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -109,6 +111,7 @@ class LossConfig:
         if isinstance(self.class_weights, tuple):
             usable = len(self.class_weights) > 0 and all(0 < weight < float("inf") for weight in self.class_weights)
             require(usable, "loss.class_weights", self.class_weights, "finite numbers above 0")
+        require(0 <= self.focal < float("inf"), "loss.focal", self.focal, "a number from 0 on", "--loss.focal 2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +125,12 @@ class AugmentConfig:
     the centre part of this size. shrink: that part's side is then made smaller by this factor (above 0, at most 1),
     in training, evaluation and prediction alike; work falls with its square, and accuracy much less. start_shrink: the
     factor in the first half of the training, where less detail does as well; None is `shrink`.
+    policy: randaugment makes `policy_ops` changes of geometry or colour to each image, each of strength
+    `policy_magnitude` (0..1); trivialaugment makes one, of any strength. They are for images of bytes.
+    erase: how often (0..1) a rectangle of 2 to 33 % of the image is set to the mean colour (Zhong et al. 2020).
+    mixup, cutmix: each image is mixed with another of its batch, or has a box of it pasted in, and its target becomes
+    that mixture; the alpha of the shares' Beta distribution, 0 is without, 0.2 and 1 are usual. With both each has half
+    of the images. Hits in passing are not counted then: running_accuracy is null.
     """
 
     flip: bool | None = None
@@ -132,6 +141,12 @@ class AugmentConfig:
     crop: float = 1.0
     shrink: float = 1.0
     start_shrink: float | None = None
+    policy: Literal["none", "randaugment", "trivialaugment"] = "none"
+    policy_ops: int = 2
+    policy_magnitude: float = 0.3
+    erase: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -144,9 +159,18 @@ class AugmentConfig:
         for name in ("crop", "shrink", "start_shrink"):
             value = getattr(self, name)
             require(value is None or 0 < value <= 1, f"augment.{name}", value, "a fraction above 0, at most 1")
-        for name in ("cutout", "brightness", "contrast"):
+        for name in ("cutout", "brightness", "contrast", "policy_magnitude", "erase"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"augment.{name}", value, "a fraction from 0 to 1")
+        require(self.policy_ops >= 1, "augment.policy_ops", self.policy_ops, "at least 1")
+        for name in ("mixup", "cutmix"):
+            value = getattr(self, name)
+            require(0 <= value < float("inf"), f"augment.{name}", value, "a number from 0 on", f"--augment.{name} 0.2")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with others, so that targets are no longer single classes."""
+        return self.mixup > 0 or self.cutmix > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +257,8 @@ class Recipe:
     averaging: "flip" averages the logits of each image and its mirror image when predicting and evaluating;
     "auto" does so where training mirrors images too.
     precision: "auto" is float32; bfloat16 and float16 use autocast.
+    sampling: "balanced" shows equally many images of each class in an epoch, which is as long as ever: images of small
+    classes several times, of large ones a part that changes from epoch to epoch. The numbers stand in config.json.
     augment: changes training images. The tensors of a data set of your own are changed only where it is said.
     """
 
@@ -253,6 +279,7 @@ class Recipe:
     early_stopping: int | None = None
     averaging: Literal["auto", "none", "flip"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    sampling: Literal["all", "balanced"] = "all"
 
     def __post_init__(self) -> None:
         check_types(self)

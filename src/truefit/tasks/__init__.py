@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from truefit.data.batches import Batch
+from truefit.data.batch import Batch
 
 
 class Task(Protocol):

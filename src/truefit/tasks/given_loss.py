@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from truefit.data.batches import Batch
+from truefit.data.batch import Batch
 from truefit.errors import InputError, warn
 from truefit.tasks.single_label import check_labels, check_outputs, hits
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from truefit.data.batches import Batch
+from truefit.data.batch import Batch
 from truefit.errors import InputError
+from truefit.tasks.focal import focal_binary_cross_entropy
 from truefit.tasks.single_label import check_outputs
 
 USUAL = 0.5
@@ -22,7 +23,8 @@ class MultiLabel:
 
     classes: K, or None to take it from the first outputs. label_smoothing (0..1): 1 becomes 1 - s/2, 0 becomes s/2.
     class_weights: a weight for each label. thresholds: from which probability on each label is given; a sample is hit
-    where all its labels are right, none missing and none too many.
+    where all its labels are right, none missing and none too many. focal: the gamma of the focal loss, 0 for
+    cross-entropy. count_hits: False where targets are mixtures, between 0 and 1.
     """
 
     def __init__(
@@ -32,7 +34,10 @@ class MultiLabel:
         label_smoothing: float = 0.0,
         class_weights: tuple[float, ...] | None = None,
         thresholds: Sequence[float] | None = None,
+        focal: float = 0.0,
+        count_hits: bool = True,
     ) -> None:
+        self.focal, self.count_hits = focal, count_hits
         self.classes, self.label_smoothing = classes, label_smoothing
         self.weights = None if class_weights is None else torch.tensor(class_weights)
         self.cuts = None if not thresholds else torch.tensor([_logit(value) for value in thresholds])
@@ -60,9 +65,13 @@ class MultiLabel:
         wanted = targets.to(outputs.dtype)
         if self.label_smoothing:
             wanted = wanted * (1 - self.label_smoothing) + self.label_smoothing / 2
+        if self.focal:
+            return focal_binary_cross_entropy(outputs, wanted, self.focal, weight=self.weights)
         return F.binary_cross_entropy_with_logits(outputs, wanted, weight=self.weights)
 
-    def count(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def count(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        if not self.count_hits:
+            return None
         if self.cuts is not None:
             self.cuts = self.cuts.to(outputs.device)
             outputs = outputs - self.cuts

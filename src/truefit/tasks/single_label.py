@@ -6,14 +6,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from truefit.data.batches import Batch
+from truefit.data.batch import Batch
 from truefit.errors import InputError
+from truefit.tasks.focal import focal_cross_entropy
 
 
 class SingleLabel:
     """Cross-entropy on logits (N, K), with label smoothing (0..1) and a weight for each class.
 
-    `classes`: K, or None to take it from the first outputs.
+    `classes`: K, or None to take it from the first outputs. focal: the gamma of the focal loss, 0 for cross-entropy.
+    Targets may be soft, (N, K); the mean is then over samples, also with weights. count_hits: False where they are, as
+    no class is the right one.
     """
 
     def __init__(
@@ -22,7 +25,10 @@ class SingleLabel:
         *,
         label_smoothing: float = 0.0,
         class_weights: tuple[float, ...] | None = None,
+        focal: float = 0.0,
+        count_hits: bool = True,
     ) -> None:
+        self.focal, self.count_hits = focal, count_hits
         self.classes, self.label_smoothing = classes, label_smoothing
         self.weights = None if class_weights is None else torch.tensor(class_weights)
 
@@ -45,10 +51,15 @@ class SingleLabel:
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if self.weights is not None:
             self.weights = self.weights.to(outputs.device)
-        return F.cross_entropy(outputs, targets, weight=self.weights, label_smoothing=self.label_smoothing)
+        more = {"weight": self.weights, "label_smoothing": self.label_smoothing}
+        if self.focal:
+            return focal_cross_entropy(outputs, targets, self.focal, **more)  # type: ignore[arg-type]
+        if targets.is_floating_point():
+            outputs = outputs.to(targets.dtype)
+        return F.cross_entropy(outputs, targets, **more)  # type: ignore[arg-type]
 
-    def count(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return hits(outputs, targets)
+    def count(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        return hits(outputs, targets) if self.count_hits else None
 
 
 def hits(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import RandomSampler, SequentialSampler
 
-from truefit.data.batches import Batch, Batches, DatasetBatches, IterableBatches, MemoryBatches
+from truefit.data.batch import Batch, Batches
+from truefit.data.batches import DatasetBatches, IterableBatches, MemoryBatches
 from truefit.doctor.log import Pass
 from truefit.doctor.watch import windows
 from truefit.doctor.watch.loaders import MOST_LABELS, begin_or_end, leave, new_pass, note_batch
