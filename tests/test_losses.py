@@ -109,6 +109,8 @@ def test_balanced_sampling_shows_more_of_small_classes_and_says_how_many(tmp_pat
     about = json.loads((tmp_path / "config.json").read_text())
     assert about["samples_an_epoch"] == {"a": 14, "b": 13, "d": 13}
     assert about["recipe"]["sampling"] == "balanced"
+    plain = Trainer("convnet", replace(recipe, sampling="all")).fit(byte_set())
+    assert plain.history[0]["training_loss"] != run.history[0]["training_loss"]
     # Evaluation is of the data as it is: each image once.
     assert run.evaluation is not None and run.evaluation.n == 40
     assert run.evaluation.label.tolist() == UNEVEN.tolist()

@@ -71,8 +71,9 @@ def test_cutmix_pastes_a_box_and_targets_count_its_pixels() -> None:
     batch = first(Mixing(mixup=0.0, cutmix=1.0, classes=CLASSES))
     rows = batch.rows
     assert rows is not None
-    parts = set()
-    for row, image, target in zip(rows, batch.images, batch.targets, strict=True):
+    shares = Mixing(mixup=0.0, cutmix=1.0, classes=CLASSES).draw(_key(), 32).share
+    parts, inner = set(), 0
+    for row, image, target, share in zip(rows, batch.images, batch.targets, shares, strict=True):
         own = image[0] == row
         others = image[0][~own].unique()
         assert len(others) <= 1
@@ -83,7 +84,12 @@ def test_cutmix_pastes_a_box_and_targets_count_its_pixels() -> None:
             soft[int(others) % CLASSES] += 1 - own.float().mean()
         torch.testing.assert_close(target, soft)
         parts.add(float(own.float().mean()))
+        if len(others) and bool(own[[0, -1]].all() and own[:, [0, -1]].all()):
+            # No border has cut the box: its area is what was drawn, to half a pixel a side.
+            inner += 1
+            assert abs(float(own.float().mean()) - float(share)) < 0.06
     assert len(parts) > 16
+    assert inner >= 4
 
 
 def test_with_both_each_has_about_half_of_the_images() -> None:
@@ -171,6 +177,10 @@ def test_a_run_with_all_of_it_has_no_running_accuracy_and_everything_else(tmp_pa
     assert all(row["training_loss"] > 0 and row["validation_accuracy"] is not None for row in run.history)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]["augment"]["mixup"] == 0.2
     assert (tmp_path / "run" / "report.html").is_file()
+    plain = Trainer("convnet", Recipe(epochs=1, batch_size=8)).fit(byte_set())
+    mixed = Trainer("convnet", Recipe(epochs=1, batch_size=8, augment=AugmentConfig(mixup=0.2))).fit(byte_set())
+    assert plain.history[0]["running_accuracy"] is not None
+    assert mixed.history[0]["training_loss"] != plain.history[0]["training_loss"]
     # Without a validation set there is no accuracy at all to be drawn.
     assert Trainer("convnet", recipe).fit(byte_set(), out=tmp_path / "other").history[1]["validation_accuracy"] is None
 

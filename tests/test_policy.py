@@ -121,9 +121,9 @@ def test_randaugment_makes_as_many_changes_as_asked_each_as_strong_as_asked(imag
 def test_trivialaugment_draws_strengths(images: Tensor) -> None:
     same = images[:1].repeat(400, 1, 1, 1)
     assert len({image.numpy().tobytes() for image in policy(same, policy="trivialaugment")}) > 250
-    # One change of one strength: two signs of fourteen changes at most.
+    # One change of one strength: nine changes have two signs, five have none.
     fixed = policy(same, policy="randaugment", policy_ops=1)
-    assert len({image.numpy().tobytes() for image in fixed}) <= 28
+    assert len({image.numpy().tobytes() for image in fixed}) in range(20, 24)
 
 
 def test_in_the_pipeline_the_border_is_the_mean_colour_and_the_store_stays(images: Tensor) -> None:
