@@ -73,7 +73,7 @@ def test_cutmix_pastes_a_box_and_targets_count_its_pixels() -> None:
     assert rows is not None
     shares = Mixing(mixup=0.0, cutmix=1.0, classes=CLASSES).draw(_key(), 32).share
     parts, inner = set(), 0
-    for row, image, target, share in zip(rows, batch.images, batch.targets, shares, strict=True):
+    for row, image, target, kept in zip(rows, batch.images, batch.targets, shares, strict=True):
         own = image[0] == row
         others = image[0][~own].unique()
         assert len(others) <= 1
@@ -87,7 +87,7 @@ def test_cutmix_pastes_a_box_and_targets_count_its_pixels() -> None:
         if len(others) and bool(own[[0, -1]].all() and own[:, [0, -1]].all()):
             # No border has cut the box: its area is what was drawn, to half a pixel a side.
             inner += 1
-            assert abs(float(own.float().mean()) - float(share)) < 0.06
+            assert abs(float(own.float().mean()) - float(kept)) < 0.08
     assert len(parts) > 16
     assert inner >= 4
 
