@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -70,7 +71,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the second process in /proc")
 def test_training_goes_on_to_the_same_end_after_a_worker_is_killed(tmp_path, undisturbed):
     run = tmp_path / "run"
-    elastic = [TORCHRUN, "--standalone", "--nproc-per-node", 2, "--max-restarts", 3, "-m", "truefit"]
+    elastic = [TORCHRUN, "--standalone", "--nproc-per-node", 2, "--max-restarts", 1, "-m", "truefit"]
     process = start(*elastic, *WORDS, "--out", run)
     wait_for_a_checkpoint(run, process)
     os.kill(worker(1, run), signal.SIGKILL)
@@ -81,6 +82,21 @@ def test_training_goes_on_to_the_same_end_after_a_worker_is_killed(tmp_path, und
     weights, wanted = (load_file(one / "model" / "weights.safetensors") for one in (run, undisturbed))
     assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
     assert (run / "evaluation.json").read_bytes() == (undisturbed / "evaluation.json").read_bytes()
+
+
+def test_two_agents_as_on_two_machines_give_the_same_run(tmp_path, undisturbed):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", place, "--rdzv-id", "two", "--local-addr", "127.0.0.1"]
+    agent = [TORCHRUN, "--nnodes", 2, "--nproc-per-node", 1, *meeting, "-m", "truefit"]
+    agents = [start(*agent, *WORDS, "--out", tmp_path / "run") for _ in range(2)]
+    codes, said = zip(*map(ended, agents), strict=True)
+    assert codes == (0, 0), said
+    assert "".join(said).count("Epoch 1/8") == 1
+    assert history(tmp_path / "run") == history(undisturbed)
+    found, wanted = ((run / "evaluation.json").read_bytes() for run in (tmp_path / "run", undisturbed))
+    assert found == wanted
 
 
 def test_state_of_two_processes_is_gone_on_with_in_one(tmp_path, monkeypatch, capfd, undisturbed):

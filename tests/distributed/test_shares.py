@@ -71,6 +71,16 @@ def test_all_processes_have_the_very_same_weights_and_statistics(found):
     assert statistics["1.num_batches_tracked"] == 8
 
 
+def test_length_that_fits_into_a_time_is_agreed_on(found, alone):
+    for one in found:
+        assert one["within_a_time"]["steps"] == alone["within_a_time"]["steps"] == 8
+        assert one["within_a_time"]["training"] == pytest.approx(alone["within_a_time"]["training"], abs=1e-5)
+
+
+def test_clock_that_ends_a_training_is_that_of_the_first_process(found):
+    assert all(one["whose_clock"] == {"first": True, "others": False} for one in found)
+
+
 def test_each_sample_is_measured_once(found, alone):
     for one in found:
         assert one["measured"] == alone["measured"]

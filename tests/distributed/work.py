@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from helpers import Stream, image_set, tiny_network, weights
 from truefit import Recipe, Trainer, dist, evaluate
 from truefit.data.imageset import ImageSet
 from truefit.events import Event, StepFinished
+from truefit.fitting.timing import Clock
 from truefit.recipes.recipe import AugmentConfig, EmaConfig, LossConfig, OptimizerConfig
 
 CLASSES = tuple("abcd")
@@ -126,15 +128,31 @@ def few_measured() -> dict[str, Any]:
     return {"n": found.n, "correct": found.correct, "loss": found.loss}
 
 
+def within_a_time() -> dict[str, Any]:
+    """There is time for all of the two epochs."""
+    trainer = Trainer(tiny_network(), Recipe(epochs=2, batch_size=8), max_time=20)
+    run = trainer.fit(image_set(27), image_set(30, seed=1))
+    return {"steps": run.config["recipe"]["max_steps"], "training": [line["training_loss"] for line in run.history]}
+
+
+def whose_clock() -> dict[str, bool]:
+    """Clocks that are up in the first process alone, and in all but the first."""
+    now = time.perf_counter()
+    passed, to_come = Clock(now - 1, 0), Clock(now + 1000, 0)
+    one, other = (passed, to_come) if dist.is_first() else (to_come, passed)
+    return {"first": one.is_up(), "others": other.is_up()}
+
+
 def everything() -> dict[str, Any]:
-    parts = (fifty_steps, in_parts, mixed_and_balanced, from_a_stream, with_an_unused_layer, measured, few_measured)
+    parts = [fifty_steps, in_parts, mixed_and_balanced, from_a_stream, with_an_unused_layer, within_a_time]
+    parts += [measured, few_measured]
     return {part.__name__: part() for part in parts}
 
 
 def main() -> None:
     torch.set_num_threads(1)
     with dist.joined("cpu"):
-        found = {**everything(), "with_batchnorm": with_batchnorm()}
+        found = {**everything(), "with_batchnorm": with_batchnorm(), "whose_clock": whose_clock()}
     Path(sys.argv[1], f"{os.environ['RANK']}.json").write_text(json.dumps(found))
 
 

@@ -45,7 +45,8 @@ class Clock:
         self.deadline, self.reserve = deadline, reserve
 
     def is_up(self) -> bool:
-        return time.perf_counter() >= self.deadline - self.reserve
+        """Asked by all processes at once, of which the first has the clock."""
+        return _agreed(time.perf_counter() >= self.deadline - self.reserve)
 
 
 def fit_into_time(setup: Setup) -> Clock | None:
@@ -57,12 +58,6 @@ def fit_into_time(setup: Setup) -> Clock | None:
     most, recipe = setup.plan.max_time, setup.recipe
     if most is None or recipe.max_steps is not None:
         return None
-    if dist.world() > 1:
-        raise InputError(
-            "max_time works in one process: each would measure another time",
-            found=f"{dist.world()} processes",
-            fix="say how many steps: --max-steps",
-        )
     if setup.length.per_epoch is None:
         raise InputError(
             "max_time needs a training set that has a length", found="an iterable one", wanted="a number of epochs"
@@ -73,7 +68,9 @@ def fit_into_time(setup: Setup) -> Clock | None:
         image = _seconds_of_an_image(setup, most)
     each_epoch, at_the_end = _evaluations(setup, image)
     reserve = at_the_end + WRITING_SHARE * most + WRITING_SECONDS
+    # What the first process measured counts for all.
     left = deadline - time.perf_counter() - reserve
+    step, each_epoch, reserve, left = dist.from_first(lambda: (step, each_epoch, reserve, left))
     steps = _steps_that_fit(left, step, each_epoch, setup.length.per_epoch)
     if steps < 1:
         needed = most - left + step + each_epoch
@@ -92,6 +89,11 @@ def fit_into_time(setup: Setup) -> Clock | None:
         )
     )
     return Clock(deadline, reserve + each_epoch)
+
+
+def _agreed(answer: bool) -> bool:
+    """What the first process says."""
+    return bool(dist.largest([answer and dist.is_first()])[0])
 
 
 def _steps_that_fit(seconds: float, step: float, each_epoch: float, per_epoch: int) -> int:
@@ -126,7 +128,7 @@ def _trial(setup: Setup, most: float, stand: float) -> float:
 
     loop.train_epoch(
         network,
-        Shortened(training, training.steps, lambda: len(marks) > TRIAL_STEPS and marks[-1] > until),
+        Shortened(training, training.steps, lambda: _agreed(len(marks) > TRIAL_STEPS and marks[-1] > until)),
         copy.copy(setup.task),
         build_optimizer(network, recipe.optimizer),
         epoch=1 if stand else 0,
@@ -146,8 +148,10 @@ def _seconds_of_an_image(setup: Setup, most: float) -> float:
     until = start + min(TRIAL_SECONDS, TRIAL_SHARE * most) / 2
     first = Shortened(batches, batches.steps or 1, lambda: time.perf_counter() > until)
     precision = Precision(setup.settings.precision, setup.device)
-    done = loop.evaluate(setup.module, first, copy.copy(setup.task), split="train", precision=precision)
-    return (time.perf_counter() - start) / done.samples
+    # Each process by itself, as each stops by its own clock; an evaluation is dealt to all of them.
+    with dist.alone():
+        done = loop.evaluate(setup.module, first, copy.copy(setup.task), split="train", precision=precision)
+    return (time.perf_counter() - start) / done.samples / dist.world()
 
 
 def _evaluations(setup: Setup, image: float) -> tuple[float, float]:
