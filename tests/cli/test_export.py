@@ -261,3 +261,10 @@ def test_several_labels_are_compared_by_their_thresholds():
     thresholds = (0.5, 0.5, 0.5)
     (one,) = _differing(run, _decided(run, thresholds), _decided(exported, thresholds), images, thresholds)
     assert (one.index, one.run, one.exported, one.margin) == (0, "a, c", "a", pytest.approx(0.5))
+
+
+def test_a_file_never_stands_there_without_its_proof(invoke, run):
+    (run / "export" / "model.pt2.parity.json").mkdir(parents=True)
+    answer = invoke("export", run, "--to", "torch", "--quiet")
+    assert answer.code != 0 and "can't be written" in answer.err
+    assert not (run / "export" / "model.pt2").exists()

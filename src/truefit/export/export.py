@@ -120,11 +120,13 @@ def export_run(
         if parity.failures:
             raise ParityError(parity)
         proof = path.with_name(f"{path.name}.parity.json")
+        write_json(folder / proof.name, parity.to_json())
         with storage_errors(path):
-            for file in folder.iterdir():
+            # The file itself last: whatever stands at `path` has its proof, and is complete.
+            path.unlink(missing_ok=True)
+            for file in sorted(folder.iterdir(), key=lambda file: file == made):
                 file.replace(path.with_name(file.name))
             sync_folder(path.parent)
-    write_json(proof, parity.to_json())
     return Exported(path=path, proof=proof, parity=parity)
 
 
