@@ -44,7 +44,7 @@ def two_spots() -> np.ndarray:
     return image
 
 
-@pytest.mark.parametrize("averaging", ["none", "flip"])
+@pytest.mark.parametrize("averaging", ["none", "flip", "crops", "flip-crops"])
 def test_the_map_lies_where_the_class_is(averaging):
     predictor = predictor_of(colour_network(), averaging=averaging)
     red, blue = explain(predictor, two_spots()), explain(predictor, two_spots(), explained="blue")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from truefit import loop, rng
+from truefit.data.views import views
 from truefit.errors import InputError, nearest
 from truefit.extras import needs
 from truefit.precision import device_of, threads
@@ -62,11 +63,11 @@ def explain(predictor: Predictor, image: Any, *, explained: str | None = None) -
         layer = last_map(predictor.network, prepared)
         method = grad_cam(predictor.network, layer)
         heat = torch.zeros(1)
-        for mirrored in (False, True) if config.averaging == "flip" else (False,):
-            view = prepared.flip(3) if mirrored else prepared
+        for view in views(config.averaging):
             with torch.enable_grad():
-                found = method.attribute(view.clone(), target=label, relu_attributions=True).detach().float().cpu()
-            heat = heat + (found.flip(3) if mirrored else found)
+                found = method.attribute(view.of(prepared).clone(), target=label, relu_attributions=True)
+            large = F.interpolate(found.detach().float().cpu(), size=prepared.shape[2:], mode="bilinear")
+            heat = heat + view.back(large)
     placed = _placed(heat, shown.shape[1:], config.crop)
     pixels = shown.permute(1, 2, 0).numpy()
     return Explanation(

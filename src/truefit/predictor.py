@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from truefit import loop, rng
 from truefit.data.augment import Pipeline
 from truefit.data.images import Interpolation, UnreadableImage, fit_image, in_chunks, read_image
+from truefit.data.views import AveragingName, views
 from truefit.errors import InputError
 from truefit.metrics.selective import Guarantee, find_guarantee
+from truefit.models.outputs import logits_of
 from truefit.precision import Precision, Settings, device_of, threads
 from truefit.runs.ledger import Ledger
 from truefit.runs.multi_label import given_labels
@@ -39,10 +41,11 @@ class PredictorConfig:
     interpolation: how pixels are computed on the way (`data.images.Interpolation`).
     crop: the centre part that the network sees, as a fraction of the side (above 0, at most 1). shrink: the factor by
     which that part is then made smaller (above 0, at most 1).
-    mean, std: of each channel, in units of 0..1. averaging: "flip" averages the logits of an image and its
-    mirror image. temperature: divides the logits. sure: from which probability on a prediction counts as sure, for
-    some wanted accuracies (see `truefit.calibrating`). thresholds: where an image has any number of labels, from which
-    probability on each is given, chosen on validation; empty where an image has one class.
+    mean, std: of each channel, in units of 0..1. averaging: over which views of an image its logits are averaged, its
+    mirror image and crops (`truefit.data.views`). temperature: divides the logits. sure: from which probability on a
+    prediction counts as sure, for some wanted accuracies (see `truefit.calibrating`). thresholds: where an image has
+    any number of labels, from which probability on each is given, chosen on validation; empty where an image has one
+    class.
     """
 
     classes: tuple[str, ...]
@@ -54,7 +57,7 @@ class PredictorConfig:
     shrink: float = 1.0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    averaging: Literal["none", "flip"] = "none"
+    averaging: AveragingName = "none"
     temperature: float = 1.0
     sure: tuple[Guarantee, ...] = ()
     thresholds: tuple[float, ...] = ()
@@ -142,14 +145,17 @@ class Predictions(Sequence[Prediction]):
 class Averaging(nn.Module):
     """A network whose logits are averaged over views and divided by the temperature."""
 
-    def __init__(self, network: nn.Module, averaging: Literal["none", "flip"], temperature: float) -> None:
+    def __init__(self, network: nn.Module, averaging: AveragingName, temperature: float) -> None:
         super().__init__()
         self.network, self.averaging, self.temperature = network, averaging, temperature
+        self.views = views(averaging)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images)
-        if self.averaging == "flip":
-            logits = (logits + self.network(images.flip(3))) / 2
+        logits: Tensor = logits_of(self.network(images))
+        for view in self.views[1:]:
+            logits = logits + logits_of(self.network(view.of(images)))
+        if len(self.views) > 1:
+            logits = logits / len(self.views)
         return logits if self.temperature == 1 else logits / self.temperature
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any, TextIO
 
+from truefit.data.views import averaged_over
 from truefit.metrics.intervals import WILSON
 from truefit.metrics.selective import Guarantee
 from truefit.runs.evaluation import Evaluation
@@ -111,8 +112,9 @@ def figure_line(evaluation: Evaluation) -> str:
     extra = [f"weights: {evaluation.weights}"]
     if evaluation.multi_label:
         extra.insert(0, "right where all labels of an image are right")
-    if evaluation.averaging == "flip":
-        extra.append("averaged over each image and its mirror image")
+    averaged = averaged_over(evaluation.averaging)
+    if averaged is not None:
+        extra.append(averaged)
     if evaluation.uncalibrated is not None:
         before, after = evaluation.uncalibrated, evaluation.measures["calibration"]["expected_calibration_error"]
         extra.append(

@@ -24,6 +24,7 @@ from truefit.fitting.setup import Setup
 from truefit.fitting.timing import fit_into_time
 from truefit.golden import golden_confidence, make_golden
 from truefit.measure import evaluate_predictor
+from truefit.models.outputs import logits_alone
 from truefit.precision import threads
 from truefit.predictor import Predictor
 from truefit.runs.evaluation import Evaluation
@@ -61,7 +62,11 @@ class Fit:
         if folder is not None:
             self.ledger = folder.ledger
         try:
-            with threads(setup.settings.threads), rng.seeded(setup.plan.seed, setup.device):
+            with (
+                threads(setup.settings.threads),
+                rng.seeded(setup.plan.seed, setup.device),
+                logits_alone(setup.network, lambda text: setup.plan.notify(Note(text=text))),
+            ):
                 clock = fit_into_time(setup)
                 torch.default_generator.set_state(setup.rng_after_building)
                 rng.seed_apart(setup.plan.seed, dist.rank())

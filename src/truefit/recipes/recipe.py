@@ -254,8 +254,9 @@ class Recipe:
     clip_norm: largest gradient norm (L2, over all parameters), or None.
     early_stopping: epochs without a better one (higher validation accuracy, or the same with a lower loss) after
     which training ends, or None.
-    averaging: "flip" averages the logits of each image and its mirror image when predicting and evaluating;
-    "auto" does so where training mirrors images too.
+    averaging: "flip" averages the logits of each image and its mirror image when predicting and evaluating; "auto"
+    does so where training mirrors images too. "crops" averages over five crops, moved by a 16th of the side, and
+    "flip-crops" over ten: five and ten times the work.
     precision: "auto" is float32; bfloat16 and float16 use autocast.
     sampling: "balanced" shows equally many images of each class in an epoch, which is as long as ever: images of small
     classes several times, of large ones a part that changes from epoch to epoch. The numbers stand in config.json.
@@ -277,7 +278,7 @@ class Recipe:
     transfer: TransferConfig = field(default_factory=TransferConfig)
     clip_norm: float | None = None
     early_stopping: int | None = None
-    averaging: Literal["auto", "none", "flip"] = "auto"
+    averaging: Literal["auto", "none", "flip", "crops", "flip-crops"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     sampling: Literal["all", "balanced"] = "all"
 
@@ -317,9 +318,9 @@ class Recipe:
         )
 
     @property
-    def averaging_resolved(self) -> Literal["none", "flip"]:
+    def averaging_resolved(self) -> Literal["none", "flip", "crops", "flip-crops"]:
         """The averaging of a recipe with nothing left open."""
-        return "flip" if self.averaging == "flip" else "none"
+        return "none" if self.averaging == "auto" else self.averaging
 
     def resolved(self, *, images: bool, mirror: bool) -> Recipe:
         """The recipe with nothing left open. images: uint8 images, not tensors made by a data set of the user's.

@@ -1,0 +1,70 @@
+"""The views of an image whose logits are averaged in a prediction: mirrored, and moved by a little."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import Tensor
+from torch.nn import functional as F
+
+AveragingName = Literal["none", "flip", "crops", "flip-crops"]
+
+MOVED = 0.0625
+"""How far a crop lies from the middle, as a part of the side: as far as training moves images by default."""
+
+_CROPS = ((0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """mirrored: left and right changed. down, right: -1, 0 or 1, where the crop lies; the border is reflected."""
+
+    mirrored: bool = False
+    down: int = 0
+    right: int = 0
+
+    def of(self, images: Tensor) -> Tensor:
+        """This view of images (N, C, H, W), of the same shape."""
+        if self.mirrored:
+            images = images.flip(3)
+        high, wide = _margins(images)
+        if not (self.down or self.right):
+            return images
+        wider = F.pad(images, (wide, wide, high, high), mode="reflect")
+        top, left = (1 + self.down) * high, (1 + self.right) * wide
+        return wider[:, :, top : top + images.shape[2], left : left + images.shape[3]]
+
+    def back(self, maps: Tensor) -> Tensor:
+        """Maps (N, C, H, W) of this view, laid on the image; 0 where it does not reach."""
+        high, wide = _margins(maps)
+        down, right = self.down * high, self.right * wide
+        maps = F.pad(maps, (right, -right, down, -down))
+        return maps.flip(3) if self.mirrored else maps
+
+
+def views(averaging: AveragingName) -> tuple[View, ...]:
+    """none: the image itself. flip: and its mirror image. crops: five, in the middle and towards each corner, moved by
+    `MOVED` of the side. flip-crops: these and their mirror images.
+    """
+    crops = _CROPS if averaging.endswith("crops") else _CROPS[:1]
+    sides = (False, True) if averaging.startswith("flip") else (False,)
+    return tuple(View(mirrored=mirrored, down=down, right=right) for down, right in crops for mirrored in sides)
+
+
+def averaged_over(averaging: str) -> str | None:
+    """What is averaged, in words; None where nothing is."""
+    if averaging == "none" or averaging not in get_args(AveragingName):
+        return None
+    crops = averaging.endswith("crops")
+    if not averaging.startswith("flip"):
+        return "averaged over five crops of each image"
+    return (
+        "averaged over five crops of each image, and their mirror images"
+        if crops
+        else ("averaged over each image and its mirror image")
+    )
+
+
+def _margins(images: Tensor) -> tuple[int, int]:
+    return max(1, round(MOVED * images.shape[2])), max(1, round(MOVED * images.shape[3]))
