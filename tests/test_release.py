@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,15 @@ def test_wheel_holds_every_module_and_every_file_that_is_read(tmp_path):
     wanted = {path.relative_to(tmp_path / "src").as_posix() for path in (tmp_path / "src").rglob("*") if path.is_file()}
     wanted = {name for name in wanted if "egg-info" not in name}
     assert wanted - held == set()
+
+
+def test_licences_of_what_is_used_are_those_of_the_packages_metadata():
+    made = runpy.run_path(str(ROOT / "docs" / "licences.py"))["pages"]()
+    for language, page in made.items():
+        written = (ROOT / "docs" / language / "licences.md").read_text(encoding="utf-8")
+        assert written == page, "python docs/licences.py writes it anew"
+    named = {line.split("|")[2].strip().lower() for line in made["en"].splitlines() if line.startswith("|")}
+    assert {"torch", "pillow", "gradio", "wandb", "fastapi", "onnx"} <= named
 
 
 def test_versions_agree():

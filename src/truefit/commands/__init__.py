@@ -29,6 +29,7 @@ COMMANDS = {
     "demo": "try a run in the browser: a picture in, its classes out",
     "runs": "list runs with their figures, or remove some",
     "init": "write a small training script of your own to begin from",
+    "completion": "let the shell complete commands and options: bash, zsh, fish",
     "cache": "list or remove decoded images that are kept on disk",
 }
 

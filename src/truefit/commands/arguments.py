@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from io import StringIO
 from typing import Any, TypeVar
 
@@ -28,27 +28,38 @@ def parse(command: type[Command], name: str, words: Sequence[str], **more: Any) 
     for option in sorted(options - {"--help"}):
         if option.replace("_", "-") not in known:
             raise InputError(f'unknown option "{option}"', where=f"truefit {name}", fix=nearest(option, known))
-    parsed: Command = tyro.cli(command, prog=f"truefit {name}", args=list(words), **more)
+    # tyro does not know NO_COLOR (no-color.org), but takes a terminal without abilities at its word.
+    plain = environment("TERM", "dumb") if os.environ.get("NO_COLOR") else nullcontext()
+    with plain:
+        parsed: Command = tyro.cli(command, prog=f"truefit {name}", args=list(words), **more)
     return parsed
+
+
+def options_in(text: str) -> set[str]:
+    """The options that a help lists, at 1000 columns; not those that it only speaks of."""
+    # An option stands at the left of its cell or line, after blanks; one in a sentence has a single blank before it.
+    lists = re.findall(r"(?:│ |  )(--?[a-zA-Z][\w.-]*(?:, --?[a-z][\w.-]*)*)", text)
+    return {option for listed in lists for option in listed.split(", ") if option.startswith("--")}
 
 
 def _options(command: type[Any], name: str, **more: Any) -> set[str]:
     """All options of a command, read off its own help."""
     text = StringIO()
     # Wide enough that no option is broken over two lines.
-    with redirect_stdout(text), suppress(SystemExit), _columns("1000"):
+    with redirect_stdout(text), suppress(SystemExit), environment("COLUMNS", "1000"):
         tyro.cli(command, prog=f"truefit {name}", args=["--help"], **more)
-    return set(re.findall(r"(?<![\w-])--[a-z][\w.-]*", text.getvalue()))
+    return options_in(text.getvalue())
 
 
 @contextmanager
-def _columns(count: str) -> Iterator[None]:
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = count
+def environment(name: str, value: str) -> Iterator[None]:
+    """A variable of the environment, for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
         if before is None:
-            del os.environ["COLUMNS"]
+            del os.environ[name]
         else:
-            os.environ["COLUMNS"] = before
+            os.environ[name] = before

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import tyro
 
+from truefit.commands.arguments import parse
+
 if TYPE_CHECKING:
     from truefit.data.cache import Entry
 
@@ -31,7 +33,7 @@ class CacheCommand:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse, list or remove."""
-    command = tyro.cli(CacheCommand, prog="truefit cache", args=list(arguments))
+    command = parse(CacheCommand, "cache", arguments)
 
     from truefit.data.cache import cache_folder, entries
     from truefit.data.cachefile import remove_unfinished
