@@ -78,7 +78,7 @@ def test_help_has_no_colour_where_none_is_wanted_and_fits_a_narrow_terminal(tmp_
     narrow = at_a_terminal("predict", "--help", cwd=tmp_path, width=40, NO_COLOR="1")
     assert not COLOUR.search(narrow)
     # The sentence above the boxes is broken by the terminal, without harm.
-    boxes = [line for line in plain(narrow).splitlines() if line[:1] in "╭│╰"]
+    boxes = [line for line in plain(narrow).splitlines() if line.startswith(("╭", "│", "╰"))]
     assert len(boxes) > 20
     assert {len(line) for line in boxes} == {40}
 
