@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
 
-from truefit import Trainer
+from truefit import InputError, Trainer
+from truefit.commands import main
 from truefit.data.imageset import Data, ImageSet
+from truefit.report.build import write_report
+from truefit.report.search import chart, read_search
 from truefit.runs.folder import RunFolder
-from truefit.tuning import tune
+from truefit.tuning import Tuned, tune
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +37,39 @@ def trainer() -> Trainer:
     return Trainer("convnet", epochs=1, device="cpu", observers=[lambda event: None])
 
 
+def check_page(out: Path, found: Tuned) -> None:
+    """The page and its charts tell what the search found, and `truefit report` writes the same page."""
+    html = (out / "report.html").read_text()
+    assert found.comparison is None or found.comparison.verdict[:40] in unescape(html)
+    assert [html.count(f'<th scope="row" class="number">{mark}') for mark in ("1", "* ")] == [
+        int(found.improved),
+        1,
+    ]
+    history, *slices = chart(read_search(out)).panels
+    complete = [trial for trial in found.trials if trial["state"] == "complete"]
+    values = [trial["accuracy"] for trial in complete]
+    trials, best = history.marks
+    assert (list(trials.x), list(trials.y)) == ([trial["number"] + 1 for trial in complete], values)
+    assert list(best.y) == [max(values[: at + 1]) for at in range(len(values))]
+    assert len(slices) == len(found.settings) == 4
+    rates = next(panel for panel in slices if panel.x_label.startswith("learning rate"))
+    assert list(rates.marks[0].x) == pytest.approx([math.log10(trial["lr"]) for trial in complete])
+    (out / "report.html").unlink()
+    assert main(["report", str(out)]) == 0
+    assert (out / "report.html").read_text() == html
+
+
+def test_a_search_whose_file_is_damaged_has_no_page(tmp_path: Path) -> None:
+    (tmp_path / "tune.json").write_text('{"schema": 1, "trials": [], "settings": {}}')
+    with pytest.raises(InputError, match=r"tune.json is not whole(.|\n)*no default, sentence"):
+        write_report([tmp_path])
+
+
 def test_going_on_tries_other_settings_and_takes_a_better_one(tmp_path: Path, data: Data) -> None:
     out = tmp_path / "search"
     tune(trainer(), data, out=out, trials=2)
     again = tune(trainer(), data, out=out, trials=3)
+    check_page(out, again)
     rates = [trial["lr"] for trial in again.trials]
     assert len(set(rates)) == 3
     # Any other settings than those that were best so far, as if they had been found by more trials.

@@ -16,6 +16,9 @@ from truefit.errors import InputError
 from truefit.events import EpochFinished, Event, Note, Observer, nobody
 from truefit.extras import needs
 from truefit.recipes.recipe import Recipe
+from truefit.report.build import write_report
+from truefit.report.figure import draw
+from truefit.report.search import chart, read_search
 from truefit.runs.files import write_json
 from truefit.runs.ledger import LEDGER, Ledger
 from truefit.runs.lock import Lock
@@ -198,7 +201,8 @@ def _finish(study: Any, trainer: Trainer, data: Data, place: Path, observe: Obse
             "sentence": str(tuned),
         },
     )
-    _plot(rows, place / "tune.svg")
+    draw(chart(read_search(place))).savefig(place / "tune.svg", metadata={"Date": None})
+    write_report([place])
     return tuned
 
 
@@ -239,22 +243,3 @@ def _applied(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
 
 def _shown(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value:.3g}" for name, value in settings.items())
-
-
-def _plot(rows: tuple[dict[str, Any], ...], path: Path) -> None:
-    """Accuracy of each complete trial, and over its learning rate."""
-    from matplotlib.figure import Figure
-
-    complete = [row for row in rows if row["state"] == "complete"]
-    values = [row["accuracy"] for row in complete]
-    best = [max(values[: at + 1]) for at in range(len(values))]
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    numbers = [row["number"] for row in complete]
-    left.plot(numbers, values, "o", color="#a85a12", label="trial")
-    left.step(numbers, best, where="post", color="#1f5fae", label="best so far")
-    left.set(xlabel="trial", ylabel="validation accuracy (selected on it)")
-    left.legend(frameon=False)
-    right.plot([row["lr"] for row in complete], values, "o", color="#1f5fae")
-    right.set(xscale="log", xlabel="learning rate")
-    figure.savefig(path, metadata={"Date": None})

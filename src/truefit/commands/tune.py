@@ -69,7 +69,10 @@ def main(arguments: Sequence[str]) -> int:
     found = tune(trainer, data, out=command.out, trials=command.trials, observe=say)
     print(f"best on validation: {found.settings}", file=stream)
     print(found, file=stream)
-    print(f"  {command.out}: study.db, tune.json, tune.svg, default/" + ", best/" * found.improved, file=stream)
+    print(
+        f"  {command.out}: study.db, tune.json, tune.svg, report.html, default/" + ", best/" * found.improved,
+        file=stream,
+    )
     if command.json:
         print_json({"folder": str(command.out), **read_json(command.out / "tune.json")})
     return 0

@@ -10,7 +10,7 @@ from typing import Literal
 from truefit.atomic import write_whole
 from truefit.data.imageset import ImageSet
 from truefit.errors import InputError
-from truefit.report import learning_curve, repeated
+from truefit.report import learning_curve, repeated, search
 from truefit.report.card import card
 from truefit.report.chart import Chart
 from truefit.report.charts import chart_names, find_chart
@@ -31,8 +31,8 @@ def write_report(
     overwrite: bool = False,
     images: ImageSet | None = None,
 ) -> Path:
-    """Write the report of a run, of several side by side, or of a folder of seeds, folds or a learning curve; returns
-    where it is.
+    """Write the report of a run, of several side by side, or of a folder of seeds, folds, a learning curve or a search;
+    returns where it is.
 
     form: "html" is one page that needs nothing else; "md" a model card for one run; "png" a folder of plots.
     out: None takes report.html, model_card.md or plots/ in the run's folder, and comparison.html where one stands for
@@ -46,6 +46,8 @@ def write_report(
             return _write_repeated(Path(runs[0]), out, form, overwrite)
         if learning_curve.is_learning_curve(runs[0]):
             return _write_learning_curve(Path(runs[0]), out, form, overwrite)
+        if search.is_search(runs[0]):
+            return _write_search(Path(runs[0]), out, form, overwrite)
     records = [run if isinstance(run, Record) else Record.read(run) for run in runs]
     if not records:
         raise InputError("no run is named", fix="truefit report RUN")
@@ -89,6 +91,16 @@ def _write_learning_curve(folder: Path, out: str | Path | None, form: Format, ov
     place = _place([folder], out, form, overwrite)
     name = folder.resolve().name
     _write_one(place, form, learning_curve.chart(curve), lambda: learning_curve.page(name, curve))
+    return place
+
+
+def _write_search(folder: Path, out: str | Path | None, form: Format, overwrite: bool) -> Path:
+    """The report of a search."""
+    found = search.read_search(folder)
+    if form == "md":
+        raise _no_card(folder, "a search", f"name {folder / 'default'}")
+    place = _place([folder], out, form, overwrite)
+    _write_one(place, form, search.chart(found), lambda: search.page(folder.resolve().name, found))
     return place
 
 
