@@ -136,6 +136,7 @@ def test_symlink_loops_are_survived_and_bring_nothing_in_twice(tmp_path: Path) -
     try:
         (folder / "cat" / "up").symlink_to(folder, target_is_directory=True)
         (folder / "cat" / "self").symlink_to(folder / "cat", target_is_directory=True)
+        (folder / "again").symlink_to(".", target_is_directory=True)
     except OSError as reason:
         pytest.skip(f"no symbolic links here: {reason}")
     assert sum(part.counts() for part in load_data(folder).splits).tolist() == [6, 6]

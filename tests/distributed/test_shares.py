@@ -62,6 +62,11 @@ def test_parameter_without_a_gradient_is_not_touched(found, alone):
     assert found[0]["with_an_unused_layer"] == alone["with_an_unused_layer"]
 
 
+def test_statistics_are_the_mean_over_the_samples_not_over_the_processes(found, alone):
+    for one in found:
+        assert one["with_statistics"]["mean"] == pytest.approx(alone["with_statistics"]["mean"], rel=1e-6)
+
+
 def test_all_processes_have_the_very_same_weights_and_statistics(found):
     for part in ("in_parts", "from_a_stream", "with_batchnorm"):
         assert all(one[part]["weights"] == found[0][part]["weights"] for one in found)

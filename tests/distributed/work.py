@@ -98,6 +98,26 @@ def with_an_unused_layer() -> dict[str, Any]:
     return {"unused": unused.weight.tolist()}
 
 
+class Noting(nn.Module):
+    """Keeps the mean of the images that it saw last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.mean = images.mean()
+        return images
+
+
+def with_statistics() -> dict[str, Any]:
+    """The last step has 13 images: no number of processes gets equal shares."""
+    noting = Noting()
+    Trainer(nn.Sequential(noting, tiny_network()), Recipe(epochs=1, batch_size=20)).fit(image_set(33))
+    return {"mean": float(noting.mean)}
+
+
 def with_batchnorm() -> dict[str, Any]:
     """What must be the same in all processes, though not the same as in one."""
     network = tiny_network(batchnorm=True, dropout=0.5)
@@ -145,7 +165,7 @@ def whose_clock() -> dict[str, bool]:
 
 def everything() -> dict[str, Any]:
     parts = [fifty_steps, in_parts, mixed_and_balanced, from_a_stream, with_an_unused_layer, within_a_time]
-    parts += [measured, few_measured]
+    parts += [with_statistics, measured, few_measured]
     return {part.__name__: part() for part in parts}
 
 

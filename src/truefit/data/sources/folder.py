@@ -142,8 +142,15 @@ def find_splits(folder: Path) -> dict[str, Path]:
 
 
 def visible_folders(folder: Path) -> list[str]:
-    """The names of the folders in `folder`, sorted by code point, without hidden ones."""
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not _hidden(entry.name))
+    """The names of the folders in `folder`, sorted by code point, without hidden ones and links that lead back up."""
+    above = _above(folder)
+    return sorted(
+        entry.name
+        for entry in os.scandir(folder)
+        if entry.is_dir()
+        and not _hidden(entry.name)
+        and not (entry.is_symlink() and os.path.realpath(entry.path) in above)
+    )
 
 
 def walk_images(folder: Path) -> tuple[list[str], list[str]]:
@@ -396,15 +403,19 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX" or name.lower() in _SYSTEM_FILES
 
 
+def _above(folder: Path) -> set[str]:
+    """The folder and its parents: a link there would bring the images of other classes in as well."""
+    start = os.path.realpath(folder)
+    return {start, *map(str, Path(start).parents)}
+
+
 def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Each visible folder under `folder` with the names of its visible files."""
 
     def refuse(error: OSError) -> NoReturn:
         raise InputError("a folder cannot be read", where=error.filename, found=error.strerror) from error
 
-    start = os.path.realpath(folder)
-    # With its parents: a link upwards would bring the images of other classes in as well.
-    seen = {start, *map(str, Path(start).parents)}
+    seen = _above(folder)
     for here, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         inside = []
         for name in sorted(folders):
