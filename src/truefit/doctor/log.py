@@ -232,6 +232,7 @@ class Read:
     number: int
     states: tuple[str, ...]
     epoch: bool
+    path: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -354,6 +355,8 @@ class Log:
     rank: tuple[int, int] | None = None
     replicated: bool = False
     ranks: list[Rank] = field(default_factory=list)
+    # Samples that checks have fetched again, by loader and model.
+    fetched: dict[tuple[int, int], Any] = field(default_factory=dict)
 
     def all(self, kind: type[Kind]) -> Iterator[Kind]:
         """The records of one kind, in order."""

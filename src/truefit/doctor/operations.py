@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from truefit.doctor.callsite import call_site
@@ -15,15 +16,17 @@ from truefit.doctor.finding import Where
 
 # Operations of one call that are looked at.
 MOST = 20_000
+_RELUS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
 
 
 class Operations(TorchFunctionMode):
     """`with Operations(note):` calls note(where, arrays among the arguments, result) after each operation on tensors.
-    `no_grad` is the line that last turned gradients off."""
+    `function` is the operation, `no_grad` the line that last turned gradients off."""
 
     def __init__(self, note: Callable[[Where, list[Any], Any], None]) -> None:
         super().__init__()
         self.note, self.no_grad, self.count = note, Where(), 0
+        self.function: Any = None
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
@@ -32,6 +35,7 @@ class Operations(TorchFunctionMode):
             return result
         self.count += 1
         if self.count <= MOST:
+            self.function = function
             with torch._C.DisableTorchFunction():
                 self.note(call_site(), list(arrays_in((args, kwargs))), result)
         return result
@@ -131,3 +135,20 @@ def _reaches(tensor: Tensor, wanted: set[int]) -> bool:
             return True
         todo += [following for following, _ in node.next_functions]
     return False
+
+
+def never_positive(run: Callable[[], Any]) -> list[tuple[Where, Tensor]]:
+    """For each ReLU in the order of a call: its line, and which of its units (bool) were zero for all samples."""
+    found: list[tuple[Where, Tensor]] = []
+
+    def note(where: Where, _: list[Any], result: Any) -> None:
+        if operations.function not in _RELUS or not isinstance(result, Tensor) or result.ndim < 2:
+            return
+        # Units are the channels of images, and the last axis of sequences.
+        units = 2 if result.ndim == 3 else 1
+        found.append((where, (result.detach() <= 0).movedim(units, 0).flatten(1).all(dim=1)))
+
+    operations = Operations(note)
+    with operations:
+        run()
+    return found

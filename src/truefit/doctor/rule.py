@@ -11,8 +11,8 @@ from truefit.doctor.finding import Finding, Outcome, Severity, Where
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Code, name, family (loss, model, loop, numerics, data, evaluation, distributed, checkpoint), the most it can
-    say, and in a sentence what a healthy program does. follows_from: codes of mistakes that bring this one about; where
-    one of them was found, this check leaves the word to it."""
+    say, and in a sentence what a healthy program does. follows_from: codes, or what they begin with, of mistakes that
+    bring this one about; where one of them was found, this check leaves the word to it."""
 
     code: str
     name: str

@@ -38,9 +38,10 @@ def run_checks(log: Log) -> list[Finding]:
 
 def _first_cause(finding: Finding, rule: Rule, found: list[Finding]) -> Finding:
     """A finding that another one explains is not judged: one mistake, one message."""
-    causes = [
-        one.code for one in found if one.code in rule.follows_from and one.outcome in (Outcome.FAIL, Outcome.WARN)
-    ]
-    if not finding.speaks or not causes:
+    if not finding.speaks or not rule.follows_from:
+        return finding
+    loud = [one.code for one in found if one.outcome in (Outcome.FAIL, Outcome.WARN) and one.code != rule.code]
+    causes = [code for code in loud if code.startswith(rule.follows_from)]
+    if not causes:
         return finding
     return rule.not_run(f"it may follow from {causes[0]}: mend that first, then run again")

@@ -1,17 +1,13 @@
 """The evaluation draws random transforms: the same sample is another image each time."""
 
-import copy
 import itertools
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from truefit import rng
 from truefit.doctor.datasets import base_and_indices, validation_loaders
 from truefit.doctor.finding import Finding, Severity
 from truefit.doctor.log import LoaderSeen, Log
 from truefit.doctor.rule import Rule
+from truefit.doctor.samples import differ
 
 RULE = Rule(
     "FIT503",
@@ -64,21 +60,6 @@ def _changed(seen: LoaderSeen) -> tuple[int, int] | None:
     dataset: Any = getattr(seen.loader, "dataset", None)
     if base_and_indices(seen.loader) is None or len(dataset) == 0:
         return None
-    count = changed = 0
-    for index in sorted({0, len(dataset) // 2, len(dataset) - 1})[:SAMPLES]:
-        one, same, other = (_fetch(dataset, index, seed) for seed in (1, 1, 2))
-        if one is None or same is None or other is None:
-            return None
-        count += 1
-        changed += torch.equal(one, same) and (one.shape != other.shape or not torch.equal(one, other))
-    return changed, count
-
-
-def _fetch(dataset: Any, index: int, seed: int) -> Tensor | None:
-    try:
-        with rng.seeded_host(seed):
-            sample = dataset[index]
-    except OSError:  # the script has removed its files
-        return None
-    image = sample[0] if isinstance(sample, list | tuple) and sample else sample
-    return copy.deepcopy(image) if isinstance(image, Tensor) else None
+    indices = sorted({0, len(dataset) // 2, len(dataset) - 1})[:SAMPLES]
+    changed = differ(dataset, indices)
+    return None if changed is None else (changed, len(indices))

@@ -175,7 +175,16 @@ def _files(watch: Watch, taken: Taken, read: list[tuple[int, Any]]) -> None:
                 read.append((number, content))
                 states = tuple(filter(None, (_kind(value) for value in content.values())))
                 epoch = bool(EPOCH_KEYS & {key for key in content if isinstance(key, str)})
-                watch.add(Read(at=watch.now(), where=call_site(), number=number, states=states, epoch=epoch))
+                watch.add(
+                    Read(
+                        at=watch.now(),
+                        where=call_site(),
+                        number=number,
+                        states=states,
+                        epoch=epoch,
+                        path=str(f)[:200],
+                    )
+                )
             return content
 
         return load
