@@ -265,3 +265,11 @@ def test_looks_count_only_the_split_that_is_asked_for(run):
 
 def test_nothing_is_left_beside_the_files_of_a_run(run):
     assert [path for path in run.rglob("*") if "tmp" in path.name or path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("place", ["circle", "x" * 300])
+def test_path_that_can_be_no_folder_is_refused(tmp_path, place):
+    (tmp_path / "circle").symlink_to("circle")
+    for check in (RunFolder.check_new, RunFolder.check_resumable):
+        with pytest.raises(InputError, match="can't be an output folder"):
+            check(tmp_path / place)

@@ -240,3 +240,10 @@ def test_no_thread_is_left(tmp_path: Path) -> None:
     while threading.active_count() > before and time.monotonic() < end:
         time.sleep(0.01)
     assert threading.active_count() == before
+
+
+def test_folder_among_the_checkpoints_is_left_alone(tmp_path):
+    (tmp_path / "checkpoints" / "mine").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "old.damaged").write_bytes(b"x")
+    Store(tmp_path / "checkpoints").trim(0)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["mine"]

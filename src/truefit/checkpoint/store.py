@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,13 @@ class Store:
         return sorted(found, key=lambda file: file[1])
 
     def trim(self, keep: int) -> None:
-        """Remove all but the newest few; with 0 the folder and all that is in it."""
+        """Remove all but the newest few; with 0 the folder and all files in it. Folders in it stay."""
         if keep == 0 and self.folder.is_dir():
             for path in self.folder.iterdir():
-                path.unlink()
-            self.folder.rmdir()
+                if path.is_symlink() or not path.is_dir():
+                    path.unlink()
+            with suppress(OSError):
+                self.folder.rmdir()
             return
         for path, _ in self.files()[:-keep]:
             path.unlink(missing_ok=True)

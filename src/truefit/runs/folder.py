@@ -71,7 +71,7 @@ class RunFolder:
 
         overwrite: a folder that holds a run and nothing else may be replaced.
         """
-        path = Path(path).resolve()
+        path = _resolved(path)
         if path.exists() and not path.is_dir():
             raise InputError("the output folder is a file", where=path, fix="name another --out")
         content = _content(path)
@@ -96,7 +96,7 @@ class RunFolder:
 
         InputError names the process where another one is at work in the folder.
         """
-        path = Path(path).resolve()
+        path = _resolved(path)
         cls.check_new(path, overwrite=overwrite)
         lock = _taken(path)
         try:
@@ -121,7 +121,7 @@ class RunFolder:
 
         Raises InputError where it holds something that is no run's, or another process is at work in it.
         """
-        path = Path(path).resolve()
+        path = _resolved(path)
         cls.check_resumable(path)
         lock = _taken(path)
         try:
@@ -137,7 +137,7 @@ class RunFolder:
     @staticmethod
     def check_resumable(path: str | Path) -> None:
         """Raise InputError where `take` would, but for another process."""
-        path = Path(path).resolve()
+        path = _resolved(path)
         if path.exists() and not path.is_dir():
             raise InputError("the output folder is a file", where=path, fix="name another --out")
         foreign = [name for name in _content(path) if name not in OWN and not name.startswith(".")]
@@ -390,3 +390,14 @@ def next_run(parent: Path, name: str) -> Path:
     while (parent / f"{name}-{number}").exists():
         number += 1
     return parent / f"{name}-{number}"
+
+
+def _resolved(path: str | Path) -> Path:
+    """The absolute path of an output folder. InputError where it can be none: links in a circle, a name too long."""
+    try:
+        place = Path(path).resolve()
+        place.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError("this can't be an output folder", where=path, found=reason, fix="name another --out") from None
+    return place
