@@ -22,7 +22,7 @@ from truefit.errors import InputError, warn
 from truefit.events import Event, Note, Observer
 from truefit.fitting.fit import Fit
 from truefit.fitting.folder import FolderUse, fit_into
-from truefit.fitting.keeping import recorded_length, settings_of
+from truefit.fitting.keeping import recorded_batch_size, recorded_length, settings_of
 from truefit.fitting.plan import FitPlan
 from truefit.fitting.start import weights_of
 from truefit.loading import load
@@ -71,8 +71,9 @@ class Trainer:
     a place (see `models.weights.find_weights`); images are then prepared as these want it. calibrate: after training
     fit a temperature on validation, and thresholds for `predict(..., sure=0.95)`; no predicted class changes. max_time:
     such as "20m", or seconds: `fit` trains, evaluates and reports within it, by fewer steps than the recipe's epochs
-    where they do not fit; their number is recorded as the recipe's max_steps (see `fitting.timing`). monitors: the
-    doctor looks after the training, at next to no cost, and warns of weights that stand still, a loss no better than
+    where they do not fit; their number is recorded as the recipe's max_steps (see `fitting.timing`).
+    auto_batch_size: `fit` tries batch sizes for a moment and takes the quickest (see `fitting.batch_size`). monitors:
+    the doctor looks after the training, at next to no cost, and warns of weights that stand still, a loss no better than
     guessing and the like (`truefit.monitors`; into doctor.json and the report). shard: in several processes each has a
     part of the network and of the optimiser's state, for a model that is too large for one device (FSDP2). loggers:
     "tensorboard", "mlflow", "wandb": `fit` writes each epoch's figures into out/logs/NAME too (see truefit.loggers).
@@ -93,6 +94,7 @@ class Trainer:
         weights: str | Path | None = None,
         calibrate: bool = False,
         max_time: str | float | None = None,
+        auto_batch_size: bool = False,
         monitors: bool = True,
         shard: bool = False,
         loggers: Sequence[str] = (),
@@ -108,7 +110,7 @@ class Trainer:
         require(isinstance(seed, int) and 0 <= seed < 2**63, "seed", seed, "from 0 to below 2^63")
         self.seed, self.device, self.workers = seed, device, workers
         self.measure_training, self.calibrate, self.monitors = measure_training, calibrate, monitors
-        self.shard = shard
+        self.shard, self.auto_batch_size = shard, auto_batch_size
         self.weights_from = weights_from
         self.max_time = None if max_time is None else seconds_of(max_time, "max_time")
         if max_time is not None and self.recipe.max_steps is not None:
@@ -270,7 +272,12 @@ class Trainer:
         )
 
     def refuse_max_time(self, what: str) -> None:
-        """InputError where max_time is given: trainings that are to be compared must be equally long."""
+        """InputError where max_time or auto_batch_size is given: trainings that are to be compared must be alike."""
+        if self.auto_batch_size:
+            raise InputError(
+                f"a batch size that is tried out does not go with {what}: each training might have another",
+                fix="name it: --batch-size 64",
+            )
         if self.max_time is not None:
             raise InputError(
                 f"max_time does not go with {what}: each training would have another number of steps",
@@ -317,6 +324,8 @@ class Trainer:
             data = training_set
             training_set, validation_set, test_set = data.train, data.validation, data.test
         recipe, max_time = dist.from_first(lambda: recorded_length(before, self.recipe, self.max_time))
+        auto = self.auto_batch_size
+        recipe = dist.from_first(lambda: recorded_batch_size(before, recipe, auto))
         plan = FitPlan(
             model=self.model,
             recipe=recipe,
@@ -330,6 +339,7 @@ class Trainer:
             select_on=select_on,
             calibrate=self.calibrate,
             max_time=max_time,
+            auto_batch_size=self.auto_batch_size,
             begun=begun,
             weights=self.weights,
             monitored=self.monitors,

@@ -56,6 +56,9 @@ class TrainConfig:
     """Measure the accuracy on the training set after each epoch."""
     calibrate: bool = False
     """After training fit a temperature on validation, and thresholds for predict --sure; no predicted class changes."""
+    auto_batch_size: bool = False
+    """Try batch sizes for a moment before the first step and take the quickest; --batch-size auto says the same. The
+    number is written to config.json; the learning rate stays as it is."""
     max_time: str | None = None
     """Such as 90s, 20m or 1.5h: train, evaluate and report within it, by fewer steps than --epochs where they do not
     fit. Their number is written to config.json, so that --resume and a repeat are exact."""
@@ -168,6 +171,7 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     """The command from its words. `--recipe` and `--config` set the defaults that the other options change."""
     # The long form of --optimizer too must not keep another optimiser's learning rate.
     arguments = [re.sub(r"^--optimizer\.name(?==|$)", "--optimizer", word) for word in arguments]
+    arguments = _auto_batch_size(arguments)
     given = {"--recipe": _value(arguments, "--recipe"), "--config": _value(arguments, "--config")}
     automatic = given["--recipe"] in (None, "auto") and given["--config"] is None
     config = _of_recipe("standard" if automatic or given["--recipe"] is None else given["--recipe"])
@@ -186,6 +190,12 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
         default = TrainCommand(config=_of_recipe(choice.recipe))
         command = parse(TrainCommand, "train", arguments, default=default)
     return replace(command, chosen_because=choice.reason)
+
+
+def _auto_batch_size(arguments: Sequence[str]) -> list[str]:
+    """`--batch-size auto`, in the place of a number, as the option that it stands for."""
+    joined = re.sub(r"(^|\0)--batch-size[=\0]auto(?=\0|$)", r"\1--auto-batch-size", "\0".join(arguments))
+    return joined.split("\0") if arguments else []
 
 
 def _of_recipe(name: str) -> TrainConfig:
@@ -264,6 +274,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         weights=config.weights,
         calibrate=config.calibrate,
         max_time=config.max_time,
+        auto_batch_size=config.auto_batch_size,
         monitors=command.doctor != "off",
         shard=command.shard,
         # Somebody who listens, even where nothing is printed: warnings are for those who have no observer.

@@ -44,6 +44,7 @@ def describe_run(
         "select_on": plan.select_on,
         "calibrate": plan.calibrate,
         "max_time": plan.max_time,
+        "auto_batch_size": plan.auto_batch_size,
         # As it was before training: what calibration adds stands in model.json.
         "predictor": to_plain(replace(config, temperature=1.0, sure=(), thresholds=(USUAL,) * len(config.thresholds))),
         "settings": to_plain(settings),

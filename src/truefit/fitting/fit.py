@@ -13,6 +13,7 @@ from truefit.calibrating import calibrate_predictor
 from truefit.config import to_plain
 from truefit.data.imageset import Data
 from truefit.events import Note
+from truefit.fitting.batch_size import choose_batch_size
 from truefit.fitting.description import describe_model, golden_images
 from truefit.fitting.epochs import Epochs
 from truefit.fitting.keeping import Keeping
@@ -67,6 +68,7 @@ class Fit:
                 rng.seeded(setup.plan.seed, setup.device),
                 logits_alone(setup.network, lambda text: setup.plan.notify(Note(text=text))),
             ):
+                choose_batch_size(setup)
                 clock = fit_into_time(setup)
                 torch.default_generator.set_state(setup.rng_after_building)
                 rng.seed_apart(setup.plan.seed, dist.rank())

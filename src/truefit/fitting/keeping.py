@@ -20,7 +20,7 @@ from truefit.runs.folder import RunFolder
 # Schedules whose rate at a step does not depend on how many epochs there will be.
 OPEN_ENDED = ("constant", "step", "reduce-on-plateau")
 # What may differ between two starts of one run: it makes no difference to the result, or none on purpose.
-_FREE = {"versions", "commit", "hardware", "settings.workers", "data.notes", "max_time"}
+_FREE = {"versions", "commit", "hardware", "settings.workers", "data.notes", "max_time", "auto_batch_size"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,15 @@ def recorded_length(folder: RunFolder | None, recipe: Recipe, max_time: float | 
         return recipe, max_time
     recorded = {name: config["recipe"].get(name) for name in ("max_steps", "stop_at_step")}
     return replace(recipe, **recorded), config["max_time"]
+
+
+def recorded_batch_size(folder: RunFolder | None, recipe: Recipe, auto: bool) -> Recipe:
+    """The recipe; where its batch size is chosen by trying out, with that of the run in a folder."""
+    try:
+        config = folder.read_config() if folder is not None and auto else None
+    except InputError:
+        config = None
+    return recipe if config is None else replace(recipe, batch_size=config["recipe"]["batch_size"])
 
 
 def take_up(folder: RunFolder, config: dict[str, Any], notify: Observer) -> Found | None:

@@ -26,6 +26,7 @@ class FitPlan:
     of which the network takes what fits.
     max_time: seconds that it may take, from `begun` (as of `time.perf_counter`) to the report; None: any.
     shard: split the network between the processes.
+    auto_batch_size: the recipe's batch size is to be the quickest one here, unless settings say it is known.
     monitored: watched by the monitors of the doctor. tried: what the doctor found in a dry run before.
     """
 
@@ -43,6 +44,7 @@ class FitPlan:
     calibrate: bool = False
     max_time: float | None = None
     begun: float = 0.0
+    auto_batch_size: bool = False
     monitored: bool = True
     shard: bool = False
     tried: tuple[Finding, ...] = ()

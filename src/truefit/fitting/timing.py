@@ -107,10 +107,11 @@ def _seconds_of_a_step(setup: Setup, most: float) -> float:
     """Where images grow in the course of training: the mean of small and large ones."""
     # Where the training would stand: at its end; and where it is different there, at its beginning.
     stands = [1.0] if setup.recipe.augment.start_shrink is None else [0.0, 1.0]
-    return sum(_trial(setup, most / len(stands), stand) for stand in stands) / len(stands)
+    return sum(trial(setup, most / len(stands), stand) for stand in stands) / len(stands)
 
 
-def _trial(setup: Setup, most: float, stand: float) -> float:
+def trial(setup: Setup, most: float, stand: float) -> float:
+    """Seconds of one step, by a moment of training a copy: a part of `most` seconds. stand: where training is, 0..1."""
     recipe = setup.recipe
     network = copy.deepcopy(setup.network)
     training = setup.batches(
