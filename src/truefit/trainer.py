@@ -73,10 +73,11 @@ class Trainer:
     such as "20m", or seconds: `fit` trains, evaluates and reports within it, by fewer steps than the recipe's epochs
     where they do not fit; their number is recorded as the recipe's max_steps (see `fitting.timing`).
     auto_batch_size: `fit` tries batch sizes for a moment and takes the quickest (see `fitting.batch_size`). monitors:
-    the doctor looks after the training, at next to no cost, and warns of weights that stand still, a loss no better than
-    guessing and the like (`truefit.monitors`; into doctor.json and the report). shard: in several processes each has a
-    part of the network and of the optimiser's state, for a model that is too large for one device (FSDP2). loggers:
-    "tensorboard", "mlflow", "wandb": `fit` writes each epoch's figures into out/logs/NAME too (see truefit.loggers).
+    the doctor looks after the training, at next to no cost, and warns of weights that stand still, a loss no better
+    than guessing and the like (`truefit.monitors`; into doctor.json and the report). shard: in several processes each
+    has a part of the network and of the optimiser's state, for a model that is too large for one device (FSDP2).
+    loggers: "tensorboard", "mlflow", "wandb": `fit` writes each epoch's figures into out/logs/NAME too (see
+    truefit.loggers).
     observers: told every event (see truefit.events); without any, what puts a figure in doubt is a TruefitWarning.
     """
 
