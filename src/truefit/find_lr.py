@@ -49,9 +49,9 @@ class RangeTest:
 
     def plot(self) -> Figure:
         """The loss over the learning rate, with the suggestion marked."""
-        from matplotlib.figure import Figure
+        from truefit.report.shown import ShownFigure
 
-        figure = Figure(figsize=(6, 3.4), layout="constrained")
+        figure = ShownFigure(figsize=(6, 3.4), layout="constrained")
         axes = figure.subplots()
         axes.plot(self.lrs, self.losses, color="#a85a12", alpha=0.4, lw=1, label="loss of each step")
         axes.plot(self.lrs, self.smoothed, color="#1f5fae", label="smoothed")

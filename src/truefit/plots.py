@@ -66,11 +66,11 @@ def _lack(what: Run | Record | Evaluation) -> str:
 
 def _of_seeds(seeds: SeedRuns, kind: str) -> Figure:
     """A point a seed with its own interval, the mean as a line, and the mean's interval over the seeds as a band."""
-    from matplotlib.figure import Figure
+    from truefit.report.shown import ShownFigure
 
     if kind != "curves":
         raise InputError("several seeds have their accuracies to show and nothing else", found=kind, wanted="curves")
-    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    figure = ShownFigure(figsize=(6, 3.4), layout="constrained")
     axes = figure.subplots()
     every = list(seeds.evaluations.values())
     places = range(len(every))
@@ -94,9 +94,9 @@ def plot_learning_curve(curve: Mapping[str, Any]) -> Figure:
 
     curve: what `truefit.learning_curve` returns, or learning_curve.json holds. Returns a matplotlib figure.
     """
-    from matplotlib.figure import Figure
+    from truefit.report.shown import ShownFigure
 
-    figure = Figure(figsize=(5, 3.4), layout="constrained")
+    figure = ShownFigure(figsize=(5, 3.4), layout="constrained")
     axes = figure.subplots()
     points, law = curve["points"], PowerLaw(**curve["curve"])
     n, accuracy = [point["n"] for point in points], [point["accuracy"] for point in points]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from typing import Any, TextIO
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from truefit.events import EpochFinished, Event, FitStarted, Note, PassFinished, PassStarted, Progress
 
@@ -49,15 +50,15 @@ class Bar:
             self.close()
 
     def _draw(self, desc: str, total: int | None) -> Any:
-        # None: only where the stream is a terminal. There may be no stream at all.
-        hidden = True if self.stream is None else None
-        return tqdm(
+        drawn, hidden = _place()
+        # There may be no stream at all.
+        return drawn(
             desc=desc,
             total=total,
             unit=" images",
             leave=False,
             file=self.stream,
-            disable=hidden,
+            disable=True if self.stream is None else hidden,
             dynamic_ncols=True,
             miniters=1,
         )
@@ -67,6 +68,19 @@ class Bar:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+def _place() -> tuple[Any, bool | None]:
+    """tqdm for where this runs, and its `disable`: drawn in a notebook, elsewhere (None) on a terminal alone."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if not hasattr(shell, "kernel"):
+        return tqdm, None
+    if find_spec("ipywidgets") is None:
+        # As text, which a notebook shows too.
+        return tqdm, False
+    from tqdm.notebook import tqdm as widget
+
+    return widget, False
 
 
 class Lines:

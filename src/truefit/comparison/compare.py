@@ -20,6 +20,7 @@ from truefit.comparison.paired import (
 from truefit.comparison.seeds import METHOD, SeedComparison, compare_seeds
 from truefit.comparison.sides import One, Side, check_same_samples, make_sides
 from truefit.errors import InputError
+from truefit.runs import words
 from truefit.runs.folds import OUT_OF_FOLD
 
 LEVEL = 0.05
@@ -150,6 +151,10 @@ class Comparison:
     def __str__(self) -> str:
         """The sides with their figures, then the verdict, and of what it speaks."""
         return "\n".join([*map(str, self.sides), self.verdict, *self.remarks])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the same lines."""
+        return words.lines_html(str(self))
 
     @property
     def remarks(self) -> list[str]:

@@ -18,12 +18,12 @@ RUNS = ("#1f5fae", "#a85a12", "#23775a", "#8a3f8f", "#5d6570", "#b3323c")
 
 def draw(chart: Chart) -> Figure:
     """A matplotlib figure with an axes for each panel, made without pyplot: it leaves no global state."""
-    from matplotlib.figure import Figure
+    from truefit.report.shown import ShownFigure
 
     grids = [mark for panel in chart.panels for mark in panel.marks if isinstance(mark, Grid | Rows)]
     rows = max((len(mark.names) for mark in grids), default=0)
     width = 4.5 * len(chart.panels) if not grids else max(6.0, 0.42 * rows + 2 if _is_grid(grids[0]) else 6.0)
-    figure = Figure(figsize=(width, max(3.4, 0.36 * rows + 1.4) if grids else 3.4), layout="constrained")
+    figure = ShownFigure(figsize=(width, max(3.4, 0.36 * rows + 1.4) if grids else 3.4), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(chart.panels), squeeze=False)[0], chart.panels, strict=True):
         _panel(axes, panel)
     figure.suptitle(_plain(chart.title), x=0.01, ha="left", fontsize=11, color=INK)

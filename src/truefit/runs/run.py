@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from truefit.errors import InputError
 from truefit.runs import words
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.ledger import Ledger
@@ -61,7 +63,30 @@ class Run:
 
         return truefit.plot(self, kind)
 
+    def show_report(self) -> ShownPage:
+        """The report within a notebook: make it the last line of a cell. InputError where the run has none."""
+        place = None if self.folder is None else self.folder / "report.html"
+        if place is None or not place.is_file():
+            raise InputError(
+                "this run has no report", where=self.folder, wanted="report.html", fix=f"truefit report {self.folder}"
+            )
+        return ShownPage(place.read_text(encoding="utf-8"))
+
     def _repr_html_(self) -> str:
-        """What a notebook shows: the figure and its sentence."""
+        """What a notebook shows: the figure and its sentence, the epochs, and where the report lies."""
         name = self.folder.name if self.folder is not None else str(self.config.get("data", {}).get("name") or "run")
-        return words.small_html(self.evaluation, name)
+        parts = [words.small_html(self.evaluation, name), words.history_html(self.history)]
+        if self.folder is not None and (self.folder / "report.html").is_file():
+            parts.append("<div><code>show_report()</code> shows its report</div>")
+        return "".join(parts)
+
+
+@dataclass(frozen=True)
+class ShownPage:
+    """A page of HTML that a notebook shows in a frame of its own."""
+
+    html: str = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        style = "width:100%;height:44rem;border:1px solid #8884"
+        return f'<iframe title="report" sandbox="allow-scripts" style="{style}" srcdoc="{escape(self.html)}"></iframe>'

@@ -13,6 +13,7 @@ import numpy as np
 from truefit.errors import InputError
 from truefit.metrics.intervals import STUDENT, WILSON, student
 from truefit.metrics.seed_variance import variance_components
+from truefit.runs import words
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.files import read_json, write_json
 
@@ -83,6 +84,12 @@ class SeedRuns:
         if found is None or found[0] == found[1]:
             return every[0].interval, WILSON
         return (max(0.0, found[0]), min(1.0, found[1])), STUDENT
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: each seed's figure, then all together."""
+        return words.lines_html(
+            "\n".join([*(f"seed {seed}: {of}" for seed, of in self.evaluations.items()), str(self)])
+        )
 
     def __str__(self) -> str:
         """Such as `99.6 %  5 seeds: sd 0.2, 99.4 to 99.7, mean's interval [99.4, 99.7]  n = 360 (test)`."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from truefit.runs.evaluation import Evaluation
+
+# What a notebook shows of each epoch.
+SHOWN = ("training_loss", "running_accuracy", "validation_loss", "validation_accuracy")
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
@@ -76,3 +79,25 @@ def small_html(evaluation: Evaluation | None, title: str, unit: str = "samples")
     more = f"<br><em>{escape(notice)}</em>" if notice else ""
     text = f"{escape(title)}<br>{escape(verdict(evaluation, unit))}{more}"
     return f'<div style="line-height:1.45">{figure} {text}</div>'
+
+
+def history_html(history: list[dict[str, Any]]) -> str:
+    """The epochs as a table: the last ten, where there are more."""
+    if not history:
+        return ""
+    names = [name for name in SHOWN if any(record.get(name) is not None for record in history)]
+    head = "".join(f'<th style="text-align:right">{name.replace("_", " ")}</th>' for name in ["epoch", *names])
+    rows = []
+    for record in history[-10:]:
+        cells = [str(record["epoch"])]
+        for name in names:
+            value = record.get(name)
+            cells.append("" if value is None else percent(value) if name.endswith("accuracy") else f"{value:.4f}")
+        rows.append("<tr>" + "".join(f'<td style="text-align:right">{escape(cell)}</td>' for cell in cells) + "</tr>")
+    earlier = f"<br>{len(history) - 10} earlier epochs are in its history" if len(history) > 10 else ""
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{earlier}"
+
+
+def lines_html(text: str) -> str:
+    """Lines for a notebook."""
+    return f'<div style="white-space:pre-line;line-height:1.45">{escape(text)}</div>'
