@@ -273,3 +273,10 @@ def test_path_that_can_be_no_folder_is_refused(tmp_path, place):
     for check in (RunFolder.check_new, RunFolder.check_resumable):
         with pytest.raises(InputError, match="can't be an output folder"):
             check(tmp_path / place)
+
+
+def test_line_of_the_history_without_its_epoch_is_refused(tmp_path):
+    (tmp_path / "history.jsonl").write_text('{"schema": 1, "epoch": 1}\n{"schema": 1, "lr": 0.1}\n')
+    with pytest.raises(InputError, match="not that of an epoch") as caught:
+        RunFolder(tmp_path).read_history()
+    assert "line 2" in str(caught.value)

@@ -257,8 +257,15 @@ class RunFolder:
         write_lines(self.path / "history.jsonl", records)
 
     def read_history(self) -> list[dict[str, Any]]:
-        """A mapping for each epoch."""
-        return read_lines(self.path / "history.jsonl")
+        """A mapping for each epoch. InputError where a line is of something else."""
+        history = read_lines(self.path / "history.jsonl")
+        for number, line in enumerate(history, start=1):
+            if not isinstance(line.get("epoch"), int):
+                where = f"{self.path / 'history.jsonl'}, line {number}"
+                raise InputError(
+                    "this line is not that of an epoch", where=where, found=shorten(line, 5), wanted="epoch"
+                )
+        return history
 
     def write_model(self, description: dict[str, Any], weights: dict[str, Tensor], golden: dict[str, Tensor]) -> None:
         """The model: weights, what they belong to, and inputs with the outputs they gave."""
