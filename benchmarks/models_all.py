@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import protocol
 import torch
+import torchvision
 
 import truefit
 from truefit import InputError, Recipe, Trainer
@@ -79,6 +80,8 @@ def timm_names() -> list[str]:
 
 def parameters(name: str) -> int:
     """How many the model has, found without making them."""
+    if ":" not in name:
+        return int(torchvision.models.get_model_weights(name).DEFAULT.meta["num_params"])
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build_model(name, 3).parameters())
 

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from torchvision.models import googlenet
 
-from helpers import assert_same_weights, generator_states, image_set, tiny_network, weights
+from helpers import CLASSES, assert_same_weights, generator_states, image_set, tiny_network, weights
 from truefit import ImageSet, InputError, Recipe, Trainer
 from truefit.find_lr import find_lr
 
@@ -48,6 +49,13 @@ def test_network_and_generators_are_left_as_they_were() -> None:
     assert generator_states() == generators
     assert all(parameter.grad is None for parameter in network.parameters())
     assert find_lr(trainer, image_set(40), steps=40).losses == first.losses
+
+
+def test_a_network_that_gives_more_than_logits_is_tested_by_them() -> None:
+    network = googlenet(num_classes=CLASSES, aux_logits=True, init_weights=True)
+    found = find_lr(Trainer(network, Recipe(batch_size=4), device="cpu"), image_set(8, side=32), steps=10)
+    assert len(found.losses) >= 2
+    assert not network._forward_hooks
 
 
 def test_the_test_ends_where_the_loss_gets_worse() -> None:

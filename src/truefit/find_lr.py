@@ -19,6 +19,7 @@ from truefit.data.imageset import Data
 from truefit.errors import InputError, NonFiniteError
 from truefit.events import Event, StepFinished
 from truefit.fitting.setup import Setup
+from truefit.models.outputs import logits_alone
 from truefit.optim.optimizers import build_optimizer
 from truefit.precision import Precision, threads
 from truefit.trainer import Trainer
@@ -139,20 +140,22 @@ def _run(setup: Setup, lowest: float, highest: float, steps: int) -> tuple[list[
 
     epoch = 0
     try:
-        while True:
-            loop.train_epoch(
-                setup.network,
-                batches,
-                setup.task,
-                optimizer,
-                epoch=epoch,
-                scheduler=schedule,
-                accumulate=setup.recipe.accumulate,
-                clip_norm=setup.recipe.clip_norm,
-                precision=Precision(setup.settings.precision, setup.device),
-                observe=watch,
-            )
-            epoch += 1
+        # What the notes say of the network they say when it is trained.
+        with logits_alone(setup.network, lambda text: None):
+            while True:
+                loop.train_epoch(
+                    setup.network,
+                    batches,
+                    setup.task,
+                    optimizer,
+                    epoch=epoch,
+                    scheduler=schedule,
+                    accumulate=setup.recipe.accumulate,
+                    clip_norm=setup.recipe.clip_norm,
+                    precision=Precision(setup.settings.precision, setup.device),
+                    observe=watch,
+                )
+                epoch += 1
     except _Enough:
         pass
     except NonFiniteError:
