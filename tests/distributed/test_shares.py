@@ -86,6 +86,11 @@ def test_clock_that_ends_a_training_is_that_of_the_first_process(found):
     assert all(one["whose_clock"] == {"first": True, "others": False} for one in found)
 
 
+def test_each_process_draws_numbers_of_its_own_for_the_network(found):
+    drawn = [number for one in found for number in one["own"]]
+    assert len(set(drawn)) == len(drawn) == 2 * len(found)
+
+
 def test_each_sample_is_measured_once(found, alone):
     for one in found:
         assert one["measured"] == alone["measured"]

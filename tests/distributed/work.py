@@ -118,6 +118,24 @@ def with_statistics() -> dict[str, Any]:
     return {"mean": float(noting.mean)}
 
 
+class Drawing(nn.Module):
+    """Draws a number in each pass, as dropout does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[float] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.drawn.append(float(torch.rand(())))
+        return images
+
+
+def own_numbers() -> list[float]:
+    drawing = Drawing()
+    Trainer(nn.Sequential(drawing, tiny_network()), Recipe(epochs=1, batch_size=16)).fit(image_set(32))
+    return drawing.drawn[:2]
+
+
 def with_batchnorm() -> dict[str, Any]:
     """What must be the same in all processes, though not the same as in one."""
     network = tiny_network(batchnorm=True, dropout=0.5)
@@ -172,7 +190,7 @@ def everything() -> dict[str, Any]:
 def main() -> None:
     torch.set_num_threads(1)
     with dist.joined("cpu"):
-        found = {**everything(), "with_batchnorm": with_batchnorm(), "whose_clock": whose_clock()}
+        found = {**everything(), "with_batchnorm": with_batchnorm(), "whose_clock": whose_clock(), "own": own_numbers()}
     Path(sys.argv[1], f"{os.environ['RANK']}.json").write_text(json.dumps(found))
 
 
