@@ -62,6 +62,8 @@ def test_the_test_ends_where_the_loss_gets_worse() -> None:
     trainer = Trainer(tiny_network(), Recipe(batch_size=4), device="cpu")
     found = find_lr(trainer, image_set(40), highest=1e8, steps=60)
     assert len(found.lrs) < 60
+    # At three times the lowest it ends: nothing before the last step was worse than that.
+    assert max(found.smoothed[:-1]) <= 3 * min(found.smoothed)
 
 
 @pytest.mark.parametrize("wrong", [{"lowest": 0.0}, {"lowest": 1.0, "highest": 0.1}, {"steps": 3}])
