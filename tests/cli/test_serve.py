@@ -138,14 +138,25 @@ def test_what_is_beyond_a_limit_is_refused_with_the_limit(predictor, apple, limi
 
 
 def test_more_images_than_may_wait_are_refused_and_the_others_answered(predictor, apple):
-    async def ask(client):
-        return await asyncio.gather(*[client.post("/predict", **form(apple)) for _ in range(12)])
+    goes_on = threading.Event()
+    hook = predictor.network.register_forward_pre_hook(lambda *_: goes_on.wait(20) and None)
 
-    # One is being collected for, one waits.
-    answers = asked(predictor, ask, limits=Limits(queue=1, batch=64, wait=0))
-    statuses = {answer.status_code for answer in answers}
-    assert statuses <= {200, 429}
-    assert 200 in statuses
+    async def ask(client):
+        asks = [asyncio.create_task(client.post("/predict", **form(apple))) for _ in range(12)]
+        # One is being classified, one waits: the others have their answers before these two.
+        while sum(task.done() for task in asks) < 10:
+            await asyncio.sleep(0.01)
+        goes_on.set()
+        return await asyncio.gather(*asks)
+
+    try:
+        answers = asked(predictor, ask, limits=Limits(queue=1, batch=1, wait=0, timeout=10))
+    finally:
+        goes_on.set()
+        hook.remove()
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) == {200, 429}
+    assert statuses.count(429) >= 10
 
 
 def test_a_slow_sender_is_told_so(predictor):
