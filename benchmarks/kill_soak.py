@@ -4,8 +4,8 @@
 
 Runs `truefit train digits --resume --out RUN ...` and kills it at random instants (SIGKILL, then SIGTERM in
 a second series), starting it again each time with the same words; then lets it finish, and compares with a run that
-nobody disturbed: weights, history (but for its times) and evaluation must be equal byte for byte, and nothing
-else may be in the folder. The run is finished and begun anew as often as it takes to come to the number of kills.
+nobody disturbed: weights, history (but for its times), evaluation and the looks that the ledger sums up must be equal,
+byte for byte, and nothing else may be in the folder. The run is finished and begun anew as often as it takes to come to the number of kills.
 Writes results/kill_soak.json.
 """
 
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from protocol import save
@@ -101,12 +102,17 @@ def finish(out: Path, before: int) -> None:
 
 
 def contents(run: Path) -> dict[str, bytes]:
-    """Every file of a run, without the times of its history; what is left over beside the run's files shows too."""
+    """Every file of a run, without the times of its history, and the sums of its ledger; left-overs show too."""
     found = {str(file.relative_to(run)): file.read_bytes() for file in run.rglob("*") if file.is_file()}
     lines = [json.loads(line) for line in found["history.jsonl"].splitlines()]
     for line in lines:
         del line["seconds"], line["images_per_second"]
     found["history.jsonl"] = json.dumps(lines).encode()
+    # A training that SIGTERM broke off after an epoch notes that look, and the next ones later: more lines, one sum.
+    looks: Counter[str] = Counter()
+    for line in map(json.loads, found["ledger.jsonl"].splitlines()):
+        looks[f"{line['split']} {line['by']} {line['chose']} {line['n']} {line['fingerprint']}"] += line["looks"]
+    found["ledger.jsonl"] = json.dumps(sorted(looks.items())).encode()
     return found
 
 
