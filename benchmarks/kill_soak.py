@@ -5,7 +5,8 @@
 Runs `truefit train digits --resume --out RUN ...` and kills it at random instants (SIGKILL, then SIGTERM in
 a second series), starting it again each time with the same words; then lets it finish, and compares with a run that
 nobody disturbed: weights, history (but for its times), evaluation and the looks that the ledger sums up must be equal,
-byte for byte, and nothing else may be in the folder. The run is finished and begun anew as often as it takes to come to the number of kills.
+byte for byte, and nothing else may be in the folder. The run is finished and begun anew as often as it takes to come
+to the number of kills.
 Writes results/kill_soak.json.
 """
 
