@@ -74,6 +74,8 @@ def main() -> None:
             except ParityError as error:
                 parity = error.parity
             found[to] = parity.to_json()
+            for differing in found[to]["differing"]:
+                differing["path"] = Path(differing["path"]).relative_to(asked.folder.absolute()).as_posix()
             print(to, "passed" if not parity.failures else parity.failures, parity.largest_difference)
         suffix = {"torch": ".pt2", "openvino": ".xml"}.get(asked.broken, ".onnx")
         broken = {
