@@ -78,6 +78,23 @@ def test_labels_that_have_nothing_to_do_with_the_images_warn(watched):
     assert alarms(watched(text)) == {"FIT108": "warn"}
 
 
+PICTURES = """
+model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 64))
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+pictures = TensorDataset(torch.rand(1200, 1, 8, 8), torch.randint(10, (1200,)))
+train_loader = DataLoader(pictures, 32, shuffle=True)
+for epoch in range(4):
+    for images, labels in train_loader:
+        optimizer.zero_grad()
+        F.mse_loss(model(images), images.flatten(1)).backward()
+        optimizer.step()
+"""
+
+
+def test_outputs_that_are_not_classes_are_not_compared_with_labels(watched):
+    assert alarms(watched(SETUP + PICTURES)) == {}
+
+
 MLP = """
 def net():
     return nn.Sequential(nn.Flatten(), nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 4))
