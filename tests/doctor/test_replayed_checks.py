@@ -129,6 +129,20 @@ def test_an_evaluation_on_easier_images_warns(watched):
     )
     assert alarms(watched(text)) == {"FIT603": "warn"}
     assert outcome(watched(LONGER), "FIT603") == "ok"
+    # The same where samplers part one data set.
+    parted = changed(
+        text,
+        ("TensorDataset(x[:160], wrong)", "TensorDataset(x, torch.cat([wrong, y[160:]]))"),
+        (
+            "return DataLoader(data, 16, shuffle=True), DataLoader(held, 16)",
+            (
+                "own = torch.utils.data.SubsetRandomSampler\n"
+                "    parts = range(160), range(160, 240)\n"
+                "    return [DataLoader(data, 16, sampler=own(part)) for part in parts]"
+            ),
+        ),
+    )
+    assert alarms(watched(parted)) == {"FIT603": "warn"}
 
 
 RELOADED = """

@@ -27,15 +27,20 @@ def sampler_of(loader: Any) -> Any:
     return inner
 
 
+def positions(loader: Any) -> np.ndarray:
+    """Which samples of its own data set the loader draws from: int64, sorted."""
+    sampler = sampler_of(loader)
+    if type(sampler) is SubsetRandomSampler:
+        return np.unique(np.asarray(list(sampler.indices), dtype=np.int64))
+    return np.arange(len(loader.dataset))
+
+
 def base_and_indices(loader: Any) -> tuple[Any, np.ndarray] | None:
     """The data set under all Subsets, and the indices (int64) into it; None where it has no length or is joined."""
     dataset = getattr(loader, "dataset", None)
     if dataset is None or isinstance(dataset, IterableDataset | ConcatDataset) or not hasattr(dataset, "__len__"):
         return None
-    sampler = sampler_of(loader)
-    chosen = np.arange(len(dataset))
-    if type(sampler) is SubsetRandomSampler:
-        chosen = np.unique(np.asarray(list(sampler.indices), dtype=np.int64))
+    chosen = positions(loader)
     # Subset, and whatever wraps one in the same way.
     for _ in range(8):
         inner, indices = getattr(dataset, "dataset", None), getattr(dataset, "indices", None)

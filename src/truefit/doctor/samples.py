@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from truefit import rng
-from truefit.doctor.datasets import base_and_indices
+from truefit.doctor.datasets import base_and_indices, positions
 from truefit.doctor.log import LoaderSeen, Log, ModelSeen, Pass
 from truefit.doctor.replay import call, untouched
 from truefit.precision import device_of
@@ -107,9 +107,10 @@ def _as_it_came(model: ModelSeen, one: Pass) -> bool:
 
 def _fetched(loader: LoaderSeen) -> Samples | None:
     dataset = getattr(loader.loader, "dataset", None)
-    if base_and_indices(loader.loader) is None or dataset is None or len(dataset) < 2:
+    known = positions(loader.loader) if base_and_indices(loader.loader) is not None else ()
+    if len(known) < 2:
         return None
-    indices = np.unique(np.linspace(0, len(dataset) - 1, MOST).astype(int)).tolist()
+    indices = known[np.unique(np.linspace(0, len(known) - 1, MOST).astype(int))].tolist()
     # Where time runs out, those that were fetched are spread as well.
     np.random.default_rng(0).shuffle(indices)
     images, labels = [], []
