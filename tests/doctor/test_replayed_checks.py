@@ -168,6 +168,38 @@ def test_weights_that_give_another_figure_when_loaded_fail(watched, tmp_path, mo
     assert outcome(done, "FIT804") == "ok"
 
 
+OTHER = """
+other = net()
+other.eval()
+with torch.no_grad():
+    for images, labels in valid_loader:
+        other(images)
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Another model was measured last, and the weights of an earlier epoch were kept in memory until then.
+        changed(LONGER, ("* 0.1", "* 1.0")) + OTHER + RELOADED.replace("CHANGE", ""),
+        changed(
+            LONGER,
+            ("* 0.1", "* 1.0"),
+            (
+                "    model.eval()\n",
+                "    if epoch == 0:\n        kept = copy.deepcopy(model.state_dict())\n    model.eval()\n",
+            ),
+        )
+        + RELOADED.replace("CHANGE", "").replace("torch.save(model.state_dict()", "torch.save(kept"),
+    ],
+)
+def test_the_figure_of_other_weights_than_those_saved_is_not_compared(text, watched, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = watched("import copy\n" + text)
+    assert alarms(done) == {}
+    assert outcome(done, "FIT804") == "not run"
+
+
 FOLDERS = """
 import numpy as np
 from pathlib import Path

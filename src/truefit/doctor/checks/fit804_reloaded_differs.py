@@ -2,7 +2,7 @@
 
 from truefit.doctor.datasets import same_samples
 from truefit.doctor.finding import Finding, Severity
-from truefit.doctor.log import Forward, Loaded, Log, Pass, Read, Saved, Step
+from truefit.doctor.log import Forward, Kept, Loaded, Log, Pass, Read, Saved, Step
 from truefit.doctor.rule import Rule
 
 RULE = Rule(
@@ -28,8 +28,8 @@ def check(log: Log) -> Finding:
         assert one.checkpoint is not None
         path = reads[one.checkpoint].path
         saved = [other for other in log.all(Saved) if other.path == path and other.at < one.at]
-        before = _measured(log, until=saved[-1].at) if saved else None
-        after = _measured(log, since=one.at, model=one.target)
+        before = _measured_before(log, saved[-1].at) if saved else None
+        after = _measured_since(log, one.at, one.target)
         if before is None or after is None:
             continue
         seen, other = log.loaders[before.loader], log.loaders[after.loader]
@@ -57,20 +57,34 @@ def check(log: Log) -> Finding:
     return RULE.ok("Loaded weights give the figure they had.", numbers={"compared": decided})
 
 
-def _measured(log: Log, *, until: int = 0, since: int = 0, model: int | None = None) -> Pass | None:
-    """The last whole evaluation before `until`, or the first one since, with no step taken in between."""
-    whole = [
+def _whole(log: Log) -> list[Pass]:
+    """Evaluations that were seen to their end, each of their hits known."""
+    return [
         one
         for one in log.passes
         if one.evaluates and one.ended == "complete" and one.hits and set(one.hits) == set(range(one.batches))
     ]
-    steps = [one.at for one in log.all(Step)]
-    if until:
-        before = [one for one in whole if one.end < until]
-        return before[-1] if before and not any(before[-1].begin < at < until for at in steps) else None
-    after = [one for one in whole if one.begin > since]
-    if not after or any(since < at < after[0].end for at in steps):
+
+
+def _ran(log: Log, one: Pass) -> set[int]:
+    """The models that an evaluation called."""
+    return {forward.model for forward in log.all(Forward) if forward.loader_pass == one.number}
+
+
+def _measured_before(log: Log, saving: int) -> Pass | None:
+    """The last evaluation before a saving, where it was of the model whose weights were taken since, and of no other,
+    and no step was taken in between."""
+    before = [one for one in _whole(log) if one.end < saving]
+    if not before or any(before[-1].begin < one.at < saving for one in log.all(Step)):
         return None
-    loads = [one for one in log.all(Loaded) if one.what == "model" and since < one.at < after[0].end]
-    ran = {one.model for one in log.all(Forward) if one.loader_pass == after[0].number}
-    return after[0] if ran == {model} and not loads else None
+    taken = {one.model for one in log.all(Kept) if before[-1].end < one.at < saving}
+    return before[-1] if taken and taken == _ran(log, before[-1]) and len(taken) == 1 else None
+
+
+def _measured_since(log: Log, loading: int, model: int) -> Pass | None:
+    """The first evaluation since a loading, where it was of that model alone, as it was loaded."""
+    after = [one for one in _whole(log) if one.begin > loading]
+    if not after or any(loading < one.at < after[0].end for one in log.all(Step)):
+        return None
+    loads = [one for one in log.all(Loaded) if one.what == "model" and loading < one.at < after[0].end]
+    return after[0] if _ran(log, after[0]) == {model} and not loads else None
