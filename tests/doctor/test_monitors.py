@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from truefit import Trainer, TruefitWarning
+from truefit.data.imageset import ImageSet
 from truefit.doctor.explain import page
 from truefit.events import Note, StepFinished
 from truefit.monitors import all_monitors
 from truefit.recipes.lookup import find_recipe
+from truefit.recipes.recipe import LossConfig, Recipe
 
 CLASSES, SAMPLES = 4, 480
 
@@ -98,6 +102,23 @@ def test_loss_that_has_fallen_and_rises_above_guessing():
         if epoch == 1:
             assert monitor.finding().outcome == "ok"
     assert monitor.finding().outcome == "warn"
+
+
+@pytest.mark.parametrize(
+    ("changes", "guessing"),
+    [
+        ({}, -0.9 * math.log(0.9) - 0.1 * math.log(0.1)),
+        ({"sampling": "balanced"}, math.log(2)),
+        ({"loss": LossConfig(class_weights="balanced")}, math.log(2)),
+        ({"sampling": "balanced", "loss": LossConfig(focal=2.0)}, math.log(2) / 4),
+    ],
+)
+def test_guessing_is_that_of_the_loss_and_of_what_an_epoch_shows(changes, guessing):
+    labels = np.arange(100, dtype=np.int64) // 90
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3)).astype(np.uint8)
+    data = ImageSet(split="train", classes=("a", "b"), labels=labels, pixels=pixels)
+    fit = Trainer("convnet", Recipe(**changes))._prepare(data, None, None)
+    assert fit.epochs.monitors.monitors["no_better_than_guessing"].guessing == pytest.approx(guessing)
 
 
 def test_one_class_for_every_image():

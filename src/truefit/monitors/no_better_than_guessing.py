@@ -23,17 +23,19 @@ EPOCHS, LEAST = 2, 100
 
 
 class Monitor(Remembering):
-    """Compares each epoch's training loss with the entropy of the classes."""
+    """Compares each epoch's training loss with that of guessing by the classes' frequencies: their entropy, where the
+    loss is not focal.
+    """
 
     STATE = ("losses", "steps")
 
     def __init__(self, subject: Subject) -> None:
         self.guessing: float | None = None
-        if subject.counts is not None and (total := int(subject.counts.sum())):
+        if subject.counts is not None and (total := float(subject.counts.sum())):
             shares = subject.counts[subject.counts > 0] / total
-            self.guessing = float(-(shares * np.log(shares)).sum())
+            self.guessing = float(-(shares * (1 - shares) ** subject.focal * np.log(shares)).sum())
         elif subject.classes:
-            self.guessing = math.log(subject.classes)
+            self.guessing = (1 - 1 / subject.classes) ** subject.focal * math.log(subject.classes)
         self.losses: list[float] = []
         self.steps = 0
 

@@ -20,11 +20,14 @@ VALUES = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The training. classes: K, None where not known. counts: training samples of each class, None where not known."""
+    """The training. classes: K, None where not known. counts: how much of each class an epoch has, its samples times
+    their weight in the loss; None where not known. focal: the gamma of the focal loss, 0 for cross-entropy.
+    """
 
     network: nn.Module
     classes: int | None = None
-    counts: npt.NDArray[np.int64] | None = None
+    counts: npt.NDArray[np.float64] | None = None
+    focal: float = 0.0
 
 
 def before_a_look(event: StepFinished) -> bool:
