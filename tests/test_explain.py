@@ -57,6 +57,21 @@ def test_the_map_lies_where_the_class_is(averaging):
     np.testing.assert_allclose(blue.heat, wanted, atol=1e-6)
 
 
+def test_a_network_that_gives_more_than_logits_is_explained_by_them():
+    class More(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = colour_network()
+
+        def forward(self, images):
+            return {"logits": self.inner(images), "features": images}
+
+    network = More()
+    found = explain(predictor_of(network), two_spots())
+    np.testing.assert_array_equal(found.heat, explain(predictor_of(colour_network()), two_spots()).heat)
+    assert set(network(torch.zeros(1, 3, SIDE, SIDE))) == {"logits", "features"}
+
+
 def test_what_the_network_does_not_see_has_no_heat_and_the_rest_is_in_its_place():
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
     image[:, :6, 0] = 255

@@ -20,6 +20,7 @@ from truefit import loop, rng
 from truefit.data.views import views
 from truefit.errors import InputError, nearest
 from truefit.extras import needs
+from truefit.models.outputs import logits_alone
 from truefit.precision import device_of, threads
 from truefit.predictor import Prediction, Predictor
 
@@ -58,7 +59,13 @@ def explain(predictor: Predictor, image: Any, *, explained: str | None = None) -
     prediction: Prediction = predictor.predict(shown)[0]
     label = prediction.index if explained is None else config.classes.index(explained)
     device = device_of(predictor.network)
-    with threads(predictor.settings.threads), loop.mode(predictor.network, training=False), rng.preserved(device):
+    with (
+        threads(predictor.settings.threads),
+        loop.mode(predictor.network, training=False),
+        rng.preserved(device),
+        # captum differentiates what a call gives.
+        logits_alone(predictor.network, lambda text: None),
+    ):
         prepared = config.pipeline(shown[None].to(device).permute(0, 2, 3, 1), None, None)
         layer = last_map(predictor.network, prepared)
         method = grad_cam(predictor.network, layer)
