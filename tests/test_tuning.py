@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 import pytest
 
-from truefit import InputError, Trainer
+from truefit import InputError, Trainer, load_data
 from truefit.commands import main
 from truefit.data.imageset import Data, ImageSet
 from truefit.report.build import write_report
@@ -57,6 +57,12 @@ def check_page(out: Path, found: Tuned) -> None:
     (out / "report.html").unlink()
     assert main(["report", str(out)]) == 0
     assert (out / "report.html").read_text() == html
+
+
+def test_a_search_chooses_the_batch_size_itself(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not go with a search"):
+        tune(Trainer("convnet", auto_batch_size=True), load_data("digits"), out=tmp_path / "tune")
+    assert not (tmp_path / "tune").exists()
 
 
 def test_a_search_whose_file_is_damaged_has_no_page(tmp_path: Path) -> None:

@@ -58,11 +58,12 @@ def tune(trainer: Trainer, data: Data, *, out: str | Path, trials: int = 20, obs
     out: a new folder, or one of an earlier call with the same settings, which goes on where it ended, however it ended:
     trials stand in OUT/study.db (SQLite). trials: how many in all.
 
-    Raises InputError without a validation split, for a network that can't be built anew, where OUT belongs to another
-    search, and where optuna is missing.
+    Raises InputError without a validation split, for a network that can't be built anew, with max_time or
+    auto_batch_size, where OUT belongs to another search, and where optuna is missing.
     """
     optuna = needs("tune", "optuna")
     require(trials >= 2, "trials", trials, "at least 2")
+    trainer.refuse_max_time("a search")
     if data.validation is None:
         raise InputError("a search needs a validation split", fix="hold out a part of train: --val-fraction 0.1")
     if not isinstance(trainer.model, str):
