@@ -132,7 +132,9 @@ def test_it_is_refused_where_it_can_not_be_tried() -> None:
         Trainer("convnet", auto_batch_size=True).fit_seeds(image_set(20), seeds=2, out="nowhere")
 
 
-@pytest.mark.parametrize("words", [["--batch-size", "auto"], ["--batch-size=auto"], ["--auto-batch-size"]])
+@pytest.mark.parametrize(
+    "words", [["--batch-size", "auto"], ["--batch-size=auto"], ["--batch_size", "auto"], ["--auto-batch-size"]]
+)
 def test_the_command_knows_it_and_prints_it(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     command = parse_train(["digits", *words, "--epochs", "2"])
     assert (command.config.auto_batch_size, command.config.recipe.epochs) == (True, 2)

@@ -194,7 +194,7 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
 
 def _auto_batch_size(arguments: Sequence[str]) -> list[str]:
     """`--batch-size auto`, in the place of a number, as the option that it stands for."""
-    joined = re.sub(r"(^|\0)--batch-size[=\0]auto(?=\0|$)", r"\1--auto-batch-size", "\0".join(arguments))
+    joined = re.sub(r"(^|\0)--batch[-_]size[=\0]auto(?=\0|$)", r"\1--auto-batch-size", "\0".join(arguments))
     return joined.split("\0") if arguments else []
 
 
