@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from helpers import Stream, assert_same_weights, image_set, tiny_network
 from truefit import ImageSet, InputError, Run, Trainer
@@ -219,6 +221,14 @@ def test_what_can_not_be_mixed_or_changed_is_refused() -> None:
         Trainer(tiny_network(), Recipe(augment=AugmentConfig(mixup=0.2))).fit(image_set())
     with pytest.raises(InputError, match=r"randaugment changes images of bytes(.|\n)*tensors"):
         Trainer(tiny_network(), Recipe(augment=AugmentConfig(policy="randaugment"))).fit(image_set())
+
+
+@pytest.mark.parametrize("asked", [{"augment": AugmentConfig(mixup=0.2)}, {"averaging": "crops"}])
+def test_vectors_are_refused_before_anything_is_trained(asked: dict[str, Any]) -> None:
+    data = TensorDataset(torch.rand(8, 4), torch.arange(8) % 2)
+    data.classes = ("a", "b")  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="is for images"):
+        Trainer(nn.Linear(4, 2), Recipe(**asked)).fit(data)
 
 
 def test_a_label_out_of_range_is_still_the_error_that_it_was() -> None:

@@ -11,6 +11,7 @@ from torch.utils.data import Subset
 
 from truefit import loop, rng
 from truefit.data.batches import holds_bytes
+from truefit.data.collate import count_samples
 from truefit.data.imageset import ImageSet
 from truefit.data.mixing import Mixing
 from truefit.errors import InputError, shorten
@@ -81,6 +82,21 @@ def check_recipe(recipe: Recipe, classes: Classes, *, validated: bool, has_lengt
             found=f"{len(weights)} weights",
             wanted=len(classes),
         )
+
+
+def check_images(recipe: Recipe, training_set: AnySet) -> None:
+    """Raise InputError where the recipe asks for what vectors do not have. recipe: with nothing left open."""
+    asked = {
+        "mixup and cutmix": recipe.augment.mixes,
+        f"averaging {recipe.averaging_resolved}": recipe.averaging_resolved != "none",
+    }
+    wished = [name for name, wish in asked.items() if wish]
+    if not wished or isinstance(training_set, ImageSet) or count_samples(training_set, "training set") is None:
+        return
+    with rng.preserved():
+        shape = tuple(getattr(training_set[0][0], "shape", ()))
+    if len(shape) != 3:
+        raise InputError(f"{wished[0]} is for images", found=f"a sample of shape {shape}", wanted="(C, H, W)")
 
 
 def check_transfer(config: TransferConfig, *, pretrained: bool) -> None:

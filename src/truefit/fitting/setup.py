@@ -21,6 +21,7 @@ from truefit.fitting.checks import (
     as_image_set,
     balanced_classes,
     check_classes,
+    check_images,
     check_named_model,
     check_recipe,
     check_transfer,
@@ -162,6 +163,7 @@ class Setup:
             has_length=count_samples(self.training_set, "training set") is not None,
             images=self.images is not None,
         )
+        check_images(self.recipe, self.training_set)
 
     def put_together(self, weights: dict[str, Any]) -> None:
         """Training is over: the network is whole again in each process, with these weights, and on the device."""
