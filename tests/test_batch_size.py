@@ -102,6 +102,12 @@ def test_what_does_not_fit_ends_the_search(rates: Any) -> None:
     assert any("32 do not fit in memory" in text for text in said)
 
 
+def test_sizes_whose_trial_would_take_long_are_not_tried(rates: Any) -> None:
+    tried = rates(lambda size: size / 5)
+    assert fit()[0].config["recipe"]["batch_size"] == 16
+    assert tried == [16]
+
+
 def test_other_errors_of_a_trial_come_through(rates: Any) -> None:
     def seconds(size: int) -> float:
         raise RuntimeError("of the network")

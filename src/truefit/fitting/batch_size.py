@@ -16,7 +16,7 @@ from truefit.data.collate import count_samples
 from truefit.errors import InputError
 from truefit.events import Note
 from truefit.fitting.memory import is_out_of_memory
-from truefit.fitting.timing import trial
+from truefit.fitting.timing import TRIAL_STEPS, trial
 
 if TYPE_CHECKING:
     from truefit.fitting.setup import Setup
@@ -26,6 +26,8 @@ SIZES = (16, 32, 64, 128, 256, 512, 1024)
 FEWEST_STEPS = 8
 # A trial of one size is meant to take about a second (`timing.trial` takes a part of what it is given).
 TRIAL_OF = 50.0
+# A trial has a few steps at least. Where these are slow, sizes whose trial would take more seconds are not tried.
+LONGEST = 20.0
 # A smaller batch is taken where it is nearly as quick: it learns more from each image.
 NEARLY = 0.95
 # Sizes beyond the best so far that may be slower before the search ends.
@@ -54,6 +56,9 @@ def choose_batch_size(setup: Setup) -> None:
     try:
         with rng.preserved(setup.device):
             for size in candidates(samples, recipe.accumulate):
+                # At the pace of the last one.
+                if rates and size / rates[max(rates)] * TRIAL_STEPS > LONGEST:
+                    break
                 setup.recipe = replace(recipe, batch_size=size)
                 try:
                     rates[size] = size / trial(setup, TRIAL_OF, 1.0)
