@@ -89,6 +89,8 @@ def make_demo(
         # The file as it came, for the same answer as `predict`: gradio would decode it, and write it anew.
         picture.preprocess = lambda payload: None if payload is None else payload.path
         picture.change(answer, picture, [words, shares, overlay], api_name="predict", show_progress="minimal")
+    # Only then does gradio look whether a file that it is asked about was uploaded: any path of this machine would do.
+    page.has_launched = True
     fonts = ("system-ui", "sans-serif")
     app: FastAPI = gradio.mount_gradio_app(
         FastAPI(),

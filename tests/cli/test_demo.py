@@ -17,15 +17,24 @@ from truefit import load
 TRUEFIT = Path(sys.executable).with_name("truefit")
 
 
+def starting(run: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [TRUEFIT, "demo", run, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def address_of(process: subprocess.Popen[str]) -> str:
+    """Where the demo is, once it is there."""
+    line = process.stdout.readline()
+    assert line.startswith("the demo of run is at http://127.0.0.1:"), process.communicate()
+    return line.split(" is at ")[1].split()[0]
+
+
 @pytest.fixture(scope="module")
 def demo(trained) -> Iterator[str]:
     """Its address; in the end Ctrl-C."""
-    process = subprocess.Popen(
-        [TRUEFIT, "demo", trained.folder, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    line = process.stdout.readline()
-    assert line.startswith("the demo of run is at http://127.0.0.1:"), process.communicate()
-    yield line.split(" is at ")[1].split()[0]
+    process = starting(trained.folder)
+    yield address_of(process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "the demo has ended\n")
@@ -80,6 +89,28 @@ def test_what_is_no_picture_is_refused_with_the_reason(browser, demo, tmp_path):
     page.set_input_files("input[type=file]", tmp_path / "broken.png")
     page.get_by_text("the picture can't be read: ").first.wait_for()
     page.context.close()
+
+
+def test_only_what_was_uploaded_is_looked_at(trained, tmp_path):
+    import httpx
+
+    picture = draw(tmp_path / "mine.png", (200, 30, 30), 1)
+    with starting(trained.folder) as process, httpx.Client(base_url=address_of(process), timeout=60) as client:
+
+        def asked(path: Path | str) -> str:
+            given = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+            begun = client.post("/gradio_api/call/predict", json={"data": [given]}).json()
+            return client.get(f"/gradio_api/call/predict/{begun['event_id']}").text
+
+        try:
+            # Who asks the service without the page could name any file of this machine.
+            assert "event: error" in asked(picture)
+            uploaded = client.post("/gradio_api/upload", files={"files": picture.read_bytes()}).json()
+            assert "event: complete" in asked(uploaded[0])
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+    assert process.returncode == 130
 
 
 def test_not_sure_below_the_threshold_that_calibration_fixed(trained):
