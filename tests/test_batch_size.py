@@ -90,6 +90,16 @@ def test_going_on_takes_the_number_from_the_run_and_tries_nothing(tmp_path: Path
     assert_same_weights(again.network, whole.network)
 
 
+def test_a_run_whose_config_is_damaged_is_refused_in_words(tmp_path: Path, rates: Any) -> None:
+    rates(lambda size: 1.0)
+    fit(tmp_path / "run")
+    place = tmp_path / "run" / "config.json"
+    config = json.loads(place.read_text())
+    place.write_text(json.dumps({name: value for name, value in config.items() if name != "recipe"}))
+    with pytest.raises(InputError, match="recipe"):
+        fit(tmp_path / "run", resume=True)
+
+
 def test_what_does_not_fit_ends_the_search(rates: Any) -> None:
     def seconds(size: int) -> float:
         if size > 16:

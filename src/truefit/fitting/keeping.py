@@ -63,10 +63,7 @@ def settings_of(folder: RunFolder | None, device: str | None, workers: int) -> S
 
 def recorded_length(folder: RunFolder | None, recipe: Recipe, max_time: float | None) -> tuple[Recipe, float | None]:
     """Recipe and max_time; where the run in a folder chose its steps by the clock, with those steps, and its time."""
-    try:
-        config = folder.read_config() if folder is not None else {}
-    except InputError:
-        config = {}
+    config = _recorded(folder)
     if config.get("max_time") is None or recipe.max_steps is not None:
         return recipe, max_time
     recorded = {name: config["recipe"].get(name) for name in ("max_steps", "stop_at_step")}
@@ -75,11 +72,17 @@ def recorded_length(folder: RunFolder | None, recipe: Recipe, max_time: float | 
 
 def recorded_batch_size(folder: RunFolder | None, recipe: Recipe, auto: bool) -> Recipe:
     """The recipe; where its batch size is chosen by trying out, with that of the run in a folder."""
+    config = _recorded(folder) if auto else {}
+    return replace(recipe, batch_size=config["recipe"]["batch_size"]) if config else recipe
+
+
+def _recorded(folder: RunFolder | None) -> dict[str, Any]:
+    """The config of the run in a folder; empty where there is none, and where it is damaged: `take_up` says so."""
     try:
-        config = folder.read_config() if folder is not None and auto else None
+        config = folder.read_config() if folder is not None else {}
     except InputError:
-        config = None
-    return recipe if config is None else replace(recipe, batch_size=config["recipe"]["batch_size"])
+        return {}
+    return config if "batch_size" in (config.get("recipe") or ()) else {}
 
 
 def take_up(folder: RunFolder, config: dict[str, Any], notify: Observer) -> Found | None:
@@ -145,8 +148,9 @@ def differences(
 
 def _check_same(begun: dict[str, Any], config: dict[str, Any], folder: RunFolder) -> None:
     different = differences(begun, config)
-    if "recipe.epochs" in different:
-        before, now = different["recipe.epochs"]
+    before, now = different.get("recipe.epochs", (None, None))
+    # Of a damaged config it may be anything.
+    if isinstance(before, int):
         laid_out = _laid_out(config["recipe"])
         if now > before and laid_out is None:
             del different["recipe.epochs"]
