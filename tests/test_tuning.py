@@ -14,7 +14,7 @@ from truefit import InputError, Trainer, load_data
 from truefit.commands import main
 from truefit.data.imageset import Data, ImageSet
 from truefit.report.build import write_report
-from truefit.report.search import chart, read_search
+from truefit.report.search import chart, read_search, shown
 from truefit.runs.folder import RunFolder
 from truefit.tuning import Tuned, tune
 
@@ -63,6 +63,10 @@ def test_a_search_chooses_the_batch_size_itself(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not go with a search"):
         tune(Trainer("convnet", auto_batch_size=True), load_data("digits"), out=tmp_path / "tune")
     assert not (tmp_path / "tune").exists()
+
+
+def test_batch_sizes_are_told_as_whole_numbers() -> None:
+    assert [shown(value) for value in (1024, 0.0123456)] == ["1024", "0.0123"]
 
 
 def test_a_search_whose_file_is_damaged_has_no_page(tmp_path: Path) -> None:

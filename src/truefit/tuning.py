@@ -18,7 +18,7 @@ from truefit.extras import needs
 from truefit.recipes.recipe import Recipe
 from truefit.report.build import write_report
 from truefit.report.figure import draw
-from truefit.report.search import chart, read_search
+from truefit.report.search import chart, read_search, shown
 from truefit.runs.files import write_json
 from truefit.runs.ledger import LEDGER, Ledger
 from truefit.runs.lock import Lock
@@ -243,4 +243,4 @@ def _applied(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
 
 
 def _shown(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.3g}" for name, value in settings.items())
+    return ", ".join(f"{name} {shown(value)}" for name, value in settings.items())

@@ -86,6 +86,11 @@ def chart(found: Mapping[str, Any]) -> Chart:
     )
 
 
+def shown(value: float) -> str:
+    """A setting in words: whole numbers whole, others to three digits."""
+    return str(value) if isinstance(value, int) else f"{value:.3g}"
+
+
 def _on_axis(name: str, value: float) -> float:
     """Rates and sizes are searched by their ratios."""
     return math.log10(value) if name == "lr" else math.log2(value) if name == "batch_size" else value
@@ -99,7 +104,7 @@ def page(name: str, found: Mapping[str, Any]) -> str:
             "number": trial["number"] + 1,
             "state": trial["state"],
             "accuracy": percent(trial["accuracy"]),
-            "settings": [f"{trial[one]:.3g}" if one in trial else "" for one in settings],
+            "settings": [shown(trial[one]) if one in trial else "" for one in settings],
             "best": trial["state"] == "complete" and all(trial[one] == found["settings"][one] for one in settings),
         }
         for trial in found["trials"]
