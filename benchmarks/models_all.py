@@ -80,7 +80,7 @@ def timm_names() -> list[str]:
 
 def parameters(name: str) -> int:
     """How many the model has, found without making them."""
-    if ":" not in name:
+    if name in torchvision.models.list_models():
         return int(torchvision.models.get_model_weights(name).DEFAULT.meta["num_params"])
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build_model(name, 3).parameters())

@@ -27,7 +27,7 @@ Photos: ants and bees, 245 to train on, 153 in val/, which chooses nothing and i
 is chosen by 5-fold cross-validation within train. seconds: the whole command; twice, the second time with the features
 that the first kept. Pictures: the first 50 of each class of CIFAR-10 (JPEG edition) as files, all 500 trained on,
 measured once on the 10,000 test images; ConvNet from scratch by the recipe best on the same 500 against transfer on
-the pictures brought to --image-size pixels. training_seconds: until the head is fitted, evaluation apart."""
+the pictures brought to --image-size pixels. seconds: the whole command, with the evaluation."""
 
 
 def main() -> None:
@@ -84,16 +84,14 @@ def pictures(folder: Path, image_size: int, small: bool) -> dict[str, Any]:
     scratch = train(data, folder / "scratch", cache, "--recipe", "best", "--val-fraction", "0", "--batch-size", "32")
     sized = ("--image-size", str(image_size))
     transfer = train(data, folder / "transfer", cache, "--recipe", "transfer", "--val-fraction", "0", *sized)
-    # Its training again from the kept features leaves decoding and evaluation: the difference is the training.
-    again = train(data, folder / "transfer-again", cache, "--recipe", "transfer", "--val-fraction", "0", *sized)
-    seconds = transfer["command_seconds"] - again["command_seconds"]
+    seconds = transfer["command_seconds"]
     gain = transfer["evaluation"]["accuracy"] - scratch["evaluation"]["accuracy"]
     return {
         "image_size": image_size,
-        "scratch": {"seconds": scratch["seconds"], "evaluation": scratch["evaluation"]},
-        "transfer": {"training_seconds": seconds, "evaluation": transfer["evaluation"]},
+        "scratch": {"seconds": scratch["command_seconds"], "evaluation": scratch["evaluation"]},
+        "transfer": {"seconds": seconds, "evaluation": transfer["evaluation"]},
         "gain": gain,
-        "bars": {"at least 15 points better": gain >= 0.15, "under 8 minutes of training": seconds < 480},
+        "bars": {"at least 15 points better": gain >= 0.15, "under 8 minutes, evaluation and all": seconds < 480},
     }
 
 
