@@ -95,3 +95,24 @@ def test_other_versions_alone_are_no_error(run: Path) -> None:
     config["versions"]["torch"] = "1.13.0"
     (run / "config.json").write_text(json.dumps(config))
     truefit.load(run)
+
+
+class NotFiniteInEval(torch.nn.Module):
+    """What a deep network with BatchNorm can be after a few steps: fine in train mode, overflowing in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(3 * 32 * 32, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.layer(x.flatten(1))
+        return out if self.training else out * float("inf") * 0
+
+
+def test_a_model_without_finite_outputs_is_refused_and_no_file_of_it_stands(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="outputs are not finite") as caught:
+        Trainer(NotFiniteInEval(), Recipe(epochs=1, batch_size=16)).fit(
+            pictures(32, "train"), out=tmp_path / "run", report=False
+        )
+    assert "running statistics" in str(caught.value)
+    assert not (tmp_path / "run" / "model" / "model.json").exists()

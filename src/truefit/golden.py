@@ -31,12 +31,20 @@ def make_golden(predictor: Predictor, images: Tensor) -> dict[str, Tensor]:
     """What is kept: images (n, C, H, W), the first one as prepared, and their logits at temperature 1.
 
     A run on files also has a picture of its own, as the bytes of a file, and the pixels that it is read to.
+    Raises InputError where the logits are not finite.
     """
-    golden = {
-        "images": images,
-        "prepared": _prepared(predictor, images),
-        "logits": predictor.logits(images) * predictor.config.temperature,
-    }
+    logits = predictor.logits(images) * predictor.config.temperature
+    damaged = int((~logits.isfinite()).any(dim=1).sum())
+    if damaged:
+        raise InputError(
+            "the trained network's outputs are not finite",
+            where="in eval mode, on its own images",
+            found=f"NaN or inf for {damaged} of {len(images)} images",
+            wanted="finite logits",
+            fix="train for longer: a few steps do not bring BatchNorm's running statistics, which hold in eval mode, "
+            "near those of the data; else lower the learning rate",
+        )
+    golden = {"images": images, "prepared": _prepared(predictor, images), "logits": logits}
     if predictor.config.images == "files":
         file = _picture(predictor.config.image_size or 32)
         golden["file"] = torch.frombuffer(bytearray(file), dtype=torch.uint8)
