@@ -113,7 +113,7 @@ def test_only_what_was_uploaded_is_looked_at(trained, tmp_path):
     assert process.returncode == 130
 
 
-def test_not_sure_below_the_threshold_that_calibration_fixed(trained):
+def test_not_sure_below_the_threshold_that_calibration_fixed(trained, tmp_path):
     from dataclasses import replace
 
     from truefit.demo import in_words
@@ -123,7 +123,7 @@ def test_not_sure_below_the_threshold_that_calibration_fixed(trained):
     predictor = load(trained.folder, device="cpu").predictor
     promise = Guarantee(accuracy=0.9, threshold=0.999, n=10, bound=0.91)
     careful = Predictor(predictor.network, replace(predictor.config, sure=(promise,)), predictor.settings)
-    prediction = careful.predict(draw(Path("grey.png"), (128, 128, 128), 1), sure=0.9)[0]
+    prediction = careful.predict(draw(tmp_path / "grey.png", (128, 128, 128), 1), sure=0.9)[0]
     first, second = in_words(prediction, careful, 0.9).splitlines()
     assert first == "not sure"
     assert f"{prediction.predicted} with {100 * prediction.probability:.1f} %; sure from 99.9 % on" in second

@@ -34,6 +34,14 @@ def test_runs_are_listed_with_figure_interval_and_n(invoke, two, trained):
     assert "\x1b" not in answer.out
 
 
+def test_a_run_is_a_line_in_a_pipe_however_long_its_name(invoke, two):
+    long = "runs/" + "photos-of-ants-and-bees-" * 4
+    shutil.move("runs/a", long)
+    lines = invoke("runs").out.splitlines()
+    assert len(lines) == 4  # the head, two runs, how many
+    assert any(line.startswith(f"{long} ") and line == line.rstrip() for line in lines)
+
+
 @pytest.mark.parametrize(("order", "names"), [("name", ["a", "b"]), ("accuracy", ["a", "b"]), ("loss", ["a", "b"])])
 def test_runs_are_sorted_with_those_without_figures_last(invoke, two, order, names):
     shutil.move("runs/b", "runs/0") if order != "name" else None

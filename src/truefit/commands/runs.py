@@ -119,7 +119,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
                 f"{row['loss']:.4f}",
             ]
         table.add_row(row["run"], row["data"] or "", row["model"], str(row["epochs"]), *figures)
-    Console(highlight=False, markup=False).print(table)
+    # In a pipe or a file there is no width to keep to: a run is a line, whatever its name.
+    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 1000).print(table)
     print(f"{len(rows)} runs")
 
 
