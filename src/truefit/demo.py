@@ -58,9 +58,11 @@ def make_demo(
             image = read_image(Path(place), max_pixels=MAX_PIXELS)
         except UnreadableImage as error:
             raise gradio.Error(f"the picture can't be read: {error}", print_exception=False) from None
-        prediction: Prediction = predictor.predict(image, sure=sure)[0]
-        overlay = explain(predictor, image).overlay if why_not is None else None
-        return in_words(prediction, predictor, sure), prediction.probabilities, overlay
+        if why_not is not None:
+            prediction: Prediction = predictor.predict(image, sure=sure)[0]
+            return in_words(prediction, predictor, sure), prediction.probabilities, None
+        found = explain(predictor, image, sure=sure)
+        return in_words(found.prediction, predictor, sure), found.prediction.probabilities, found.overlay
 
     with gradio.Blocks(title=f"truefit demo: {name}", analytics_enabled=False) as page:
         gradio.Markdown(

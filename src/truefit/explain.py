@@ -44,10 +44,13 @@ class Explanation:
     overlay: Image.Image
 
 
-def explain(predictor: Predictor, image: Any, *, explained: str | None = None) -> Explanation:
+def explain(
+    predictor: Predictor, image: Any, *, explained: str | None = None, sure: float | None = None
+) -> Explanation:
     """Grad-CAM of one image: a path, its bytes, an image of Pillow, or an array uint8 (H, W, 3).
 
-    explained: a class; None takes the predicted one. Where predictions are averaged over views so is the map.
+    explained: a class; None takes the predicted one. sure: as `Predictor.predict` takes it. Where predictions are
+    averaged over views so is the map.
     Raises InputError where the network's last feature map is not one of convolutions, as in a ViT, where the network
     takes tensors that only a data set of its own can make, and where captum is missing.
     """
@@ -56,7 +59,7 @@ def explain(predictor: Predictor, image: Any, *, explained: str | None = None) -
     if explained is not None and explained not in config.classes:
         raise InputError(f'there is no class "{explained}"', fix=nearest(explained, config.classes))
     shown = predictor.read(Image.fromarray(image) if isinstance(image, np.ndarray) else image)
-    prediction: Prediction = predictor.predict(shown)[0]
+    prediction: Prediction = predictor.predict(shown, sure=sure)[0]
     label = prediction.index if explained is None else config.classes.index(explained)
     device = device_of(predictor.network)
     with (

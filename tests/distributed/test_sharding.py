@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +10,19 @@ import pytest
 import split
 import torch
 from safetensors.torch import load_file
+from together import together
 
 from helpers import image_set, tiny_network
 from truefit import Recipe, Trainer, evaluate, load
 from truefit.errors import InputError
 from truefit.recipes.recipe import OptimizerConfig, SwaConfig
 
-TORCHRUN = Path(sys.executable).with_name("torchrun")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes left."""
     folder = tmp_path_factory.mktemp("split")
-    done = subprocess.run(
-        [TORCHRUN, "--standalone", "--nproc-per-node", "2", split.__file__, folder],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    together(2, split.__file__, folder)
     return folder
 
 

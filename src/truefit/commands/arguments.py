@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from io import StringIO
 from typing import Any, TypeVar
@@ -35,20 +35,20 @@ def parse(command: type[Command], name: str, words: Sequence[str], **more: Any) 
     return parsed
 
 
-def options_in(text: str) -> set[str]:
-    """The options that a help lists, at 1000 columns; not those that it only speaks of."""
+def options_in(show_help: Callable[[], object]) -> set[str]:
+    """The options that a help lists; not those that it only speaks of. show_help: prints it, and may exit."""
+    text = StringIO()
+    # Wide enough that no option is broken over two lines.
+    with redirect_stdout(text), suppress(SystemExit), environment("COLUMNS", "1000"):
+        show_help()
     # An option stands at the left of its cell or line, after blanks; one in a sentence has a single blank before it.
-    lists = re.findall(r"(?:│ |  )(--?[a-zA-Z][\w.-]*(?:, --?[a-z][\w.-]*)*)", text)
+    lists = re.findall(r"(?:│ |  )(--?[a-zA-Z][\w.-]*(?:, --?[a-z][\w.-]*)*)", text.getvalue())
     return {option for listed in lists for option in listed.split(", ") if option.startswith("--")}
 
 
 def _options(command: type[Any], name: str, **more: Any) -> set[str]:
     """All options of a command, read off its own help."""
-    text = StringIO()
-    # Wide enough that no option is broken over two lines.
-    with redirect_stdout(text), suppress(SystemExit), environment("COLUMNS", "1000"):
-        tyro.cli(command, prog=f"truefit {name}", args=["--help"], **more)
-    return options_in(text.getvalue())
+    return options_in(lambda: tyro.cli(command, prog=f"truefit {name}", args=["--help"], **more))
 
 
 @contextmanager

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Sequence
-from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
-from io import StringIO
 from typing import Annotated, Literal
 
 import tyro
 
-from truefit.commands.arguments import environment, options_in, parse
+from truefit.commands.arguments import options_in, parse
 
 BASH = """\
 _truefit() {
@@ -79,10 +77,7 @@ def words_of_commands() -> dict[str, tuple[list[str], list[str]]]:
 def _options(name: str) -> list[str]:
     from truefit.commands import main as truefit
 
-    text = StringIO()
-    with redirect_stdout(text), suppress(SystemExit), environment("COLUMNS", "1000"):
-        truefit([*name.split(), "--help"])
-    return sorted(options_in(text.getvalue()) | {"--help"})
+    return sorted(options_in(lambda: truefit([*name.split(), "--help"])) | {"--help"})
 
 
 def _bash(table: dict[str, tuple[list[str], list[str]]]) -> str:

@@ -50,14 +50,13 @@ def main(arguments: Sequence[str]) -> int:
     from truefit.loading import load
     from truefit.predictor import Predictor
     from truefit.runs.record import Record
-    from truefit.serve.run import listen, serve
+    from truefit.serve.run import address_of, listen, serve
 
     run = load(command.run, network=supplied_network(command.model), device=command.device)
     assert isinstance(run.predictor, Predictor)
     name = command.run.resolve().name
     sock = listen(command.host, command.port)
-    host, port = sock.getsockname()[:2]
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    address = address_of(sock)
     with sock, tempfile.TemporaryDirectory(prefix="truefit-demo-") as place:
         # Pictures that are uploaded go with the rest.
         os.environ["GRADIO_TEMP_DIR"] = place

@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from truefit.trainer import Trainer
 
 
+def beyond_one_training(command: TrainCommand) -> list[str]:
+    """The options given that ask for more, or less, than one training."""
+    asked = {
+        "--seeds": command.seeds is not None,
+        "--folds": command.folds is not None,
+        "--learning-curve": command.learning_curve,
+        "--dry-run": command.dry_run,
+    }
+    return [option for option, given in asked.items() if given]
+
+
 def run_folds(command: TrainCommand, config: TrainConfig, trainer: Trainer, data: Data, stream: TextIO) -> int:
     """Cross-validation, its table and its pooled figure."""
     from rich.console import Console

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     from truefit.loading import load
     from truefit.predictor import Predictor
     from truefit.serve.app import make_app
-    from truefit.serve.run import listen, serve
+    from truefit.serve.run import address_of, listen, serve
 
     key = _key(command.api_key_file)
     run = load(command.run, network=supplied_network(command.model), device=command.device)
@@ -61,9 +61,8 @@ def main(arguments: Sequence[str]) -> int:
     name = command.run.resolve().name
     app = make_app(run.predictor, name=name, limits=command.limits, key=key, sure=command.sure)
     sock = listen(command.host, command.port)
-    host, port = sock.getsockname()[:2]
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    if key is None and not ipaddress.ip_address(host).is_loopback:
+    address = address_of(sock)
+    if key is None and not ipaddress.ip_address(sock.getsockname()[0]).is_loopback:
         print("warning: anybody who reaches this machine can use the service: --api-key-file FILE", file=sys.stderr)
 
     def ready() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from truefit import dist
+from truefit.commands.repeated import beyond_one_training
 from truefit.config import require
 from truefit.errors import InputError
 
@@ -17,20 +18,13 @@ if TYPE_CHECKING:
 
 def check_shared(command: TrainCommand) -> None:
     """InputError where the command asks for what only one process does."""
-    asked = {
-        "--seeds": command.seeds is not None,
-        "--folds": command.folds is not None,
-        "--learning-curve": command.learning_curve,
-        "--dry-run": command.dry_run,
-    }
-    for option, given in asked.items():
-        if given:
-            raise InputError(
-                f"{option} works in one process",
-                found="several processes",
-                wanted="a single training, whose work they share",
-                fix=f"leave {option} out, or start it without torchrun and --nproc",
-            )
+    for option in beyond_one_training(command):
+        raise InputError(
+            f"{option} works in one process",
+            found="several processes",
+            wanted="a single training, whose work they share",
+            fix=f"leave {option} out, or start it without torchrun and --nproc",
+        )
 
 
 def launch(name: str, arguments: Sequence[str], command: TrainCommand) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from truefit import rng
+from truefit.commands.repeated import beyond_one_training
 from truefit.data.imageset import Data
 from truefit.doctor.dry_run import Checkup, check
 from truefit.errors import InputError
@@ -20,14 +21,8 @@ if TYPE_CHECKING:
 
 
 def check_single(command: TrainCommand) -> None:
-    """InputError where `--doctor full` is asked for together with what is more, or less, than one training."""
-    asked = {
-        "--seeds": command.seeds is not None,
-        "--folds": command.folds is not None,
-        "--learning-curve": command.learning_curve,
-        "--dry-run": command.dry_run,
-    }
-    for option in (option for option, given in asked.items() if given and command.doctor == "full"):
+    """InputError where a command with `--doctor full` asks for more, or less, than one training."""
+    for option in beyond_one_training(command):
         raise InputError(
             "--doctor full tries out a single training",
             found=option,

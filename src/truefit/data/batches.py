@@ -191,8 +191,8 @@ class DatasetBatches(_Planned):
                 labels = distinct_labels(targets)
                 images = images.to(self.device, non_blocking=True)
                 images = _prepared(images, self.pipeline, self.draw(whole, part, epoch, step))
-                key = rng.key(self.plan.seed or 0, "mix", epoch, step, part.start)
-                images, targets = _mixed(images, targets.to(self.device, non_blocking=True), self.mixing, key)
+                at = (self.plan.seed or 0, "mix", epoch, step, part.start)
+                images, targets = _mixed(images, targets.to(self.device, non_blocking=True), self.mixing, at)
                 yield Batch(images, targets, labels, taken(whole, part), len(whole))
             complete = next(fetched, None) is None
         finally:
@@ -273,8 +273,8 @@ class IterableBatches:
                 draw = Draw(generator=generator, progress=epoch / self.epochs, whole=whole, part=part)
             images = _prepared(images, self.pipeline, draw)
             rows, labels = torch.arange(begin, done)[part], distinct_labels(targets)
-            key = rng.key(self.seed, "mix", epoch, step, part.start)
-            images, targets = _mixed(images, targets.to(self.device), self.mixing, key)
+            at = (self.seed, "mix", epoch, step, part.start)
+            images, targets = _mixed(images, targets.to(self.device), self.mixing, at)
             yield Batch(images, targets, labels, rows, whole)
 
     def _cut(self, samples: Iterator[Any], epoch: int) -> Iterator[list[Any]]:
@@ -307,11 +307,11 @@ def _prepared(images: Tensor, pipeline: Pipeline | None, draw: Draw | None) -> T
     return pipeline(images.permute(0, 2, 3, 1), None, draw)
 
 
-def _mixed(images: Tensor, targets: Tensor, mixing: Mixing | None, key: int) -> tuple[Tensor, Tensor]:
-    """A batch mixed within itself: of a data set's own samples no others are fetched for it."""
+def _mixed(images: Tensor, targets: Tensor, mixing: Mixing | None, at: tuple[int | str, ...]) -> tuple[Tensor, Tensor]:
+    """A batch mixed within itself: of a data set's own samples no others are fetched for it. at: keys what is drawn."""
     if mixing is None:
         return images, targets
-    how = mixing.draw(key, len(images))
+    how = mixing.draw(rng.key(*at), len(images))
     others = how.partner.to(images.device)
     return mixing.mix(how, images, targets, images[others], targets[others])
 
@@ -359,22 +359,13 @@ def make_batches(
     Raises InputError where the data set is empty.
     """
     samples = count_samples(dataset, role)
+    more: dict[str, Any] = {"device": device, "epochs": epochs, "mixing": mixing}
     if pipeline is None and holds_bytes(dataset):
         pipeline = Pipeline(scale=255.0)
     if isinstance(dataset, IterableDataset):
-        return IterableBatches(
-            dataset,
-            batch_size,
-            device=device,
-            share_last=share_last,
-            pipeline=pipeline,
-            seed=seed,
-            epochs=epochs,
-            mixing=mixing,
-        )
+        return IterableBatches(dataset, batch_size, share_last=share_last, pipeline=pipeline, seed=seed, **more)
     assert samples is not None
     plan = Plan(samples=samples, batch_size=batch_size, seed=seed, share_last=share_last, balanced=balanced)
-    more: dict[str, Any] = {"device": device, "epochs": epochs, "mixing": mixing}
     if isinstance(dataset, ImageSet) and pipeline is not None:
         if dataset.pixels is not None:
             pixels, labels = torch.from_numpy(dataset.pixels), torch.from_numpy(dataset.labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,6 +13,11 @@ AveragingName = Literal["none", "flip", "crops", "flip-crops"]
 MOVED = 0.0625
 """How far a crop lies from the middle, as a part of the side: as far as training moves images by default."""
 
+_WORDS = {
+    "flip": "averaged over each image and its mirror image",
+    "crops": "averaged over five crops of each image",
+    "flip-crops": "averaged over five crops of each image, and their mirror images",
+}
 _CROPS = ((0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
@@ -54,16 +59,7 @@ def views(averaging: AveragingName) -> tuple[View, ...]:
 
 def averaged_over(averaging: str) -> str | None:
     """What is averaged, in words; None where nothing is."""
-    if averaging == "none" or averaging not in get_args(AveragingName):
-        return None
-    crops = averaging.endswith("crops")
-    if not averaging.startswith("flip"):
-        return "averaged over five crops of each image"
-    return (
-        "averaged over five crops of each image, and their mirror images"
-        if crops
-        else ("averaged over each image and its mirror image")
-    )
+    return _WORDS.get(averaging)
 
 
 def _margins(images: Tensor) -> tuple[int, int]:

@@ -69,7 +69,8 @@ def choose_batch_size(setup: Setup) -> None:
                     break
                 finally:
                     _free(setup.device)
-                if len(rates) - 1 - list(rates).index(max(rates, key=rates.__getitem__)) >= PATIENCE:
+                best = max(rates, key=rates.__getitem__)
+                if sum(tried > best for tried in rates) >= PATIENCE:
                     break
     finally:
         setup.recipe = recipe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -12,15 +12,16 @@ from truefit.data.imageset import ImageSet
 from truefit.errors import InputError
 from truefit.report import learning_curve, repeated, search
 from truefit.report.card import card
-from truefit.report.chart import Chart
 from truefit.report.charts import chart_names, find_chart
 from truefit.report.comparison import page as comparison_page
+from truefit.report.of_folder import FolderReport
 from truefit.report.page import page
-from truefit.report.repeated import is_repeated
 from truefit.runs.files import write_text
 from truefit.runs.record import Record
 
 Format = Literal["html", "md", "png"]
+# Folders that hold more than a run.
+OF_FOLDERS = (repeated.report_of, learning_curve.report_of, search.report_of)
 
 
 def write_report(
@@ -42,12 +43,11 @@ def write_report(
     Raises InputError: no run, damaged files, several runs for a format that takes one, a file in the way.
     """
     if len(runs) == 1 and not isinstance(runs[0], Record):
-        if is_repeated(runs[0]):
-            return _write_repeated(Path(runs[0]), out, form, overwrite)
-        if learning_curve.is_learning_curve(runs[0]):
-            return _write_learning_curve(Path(runs[0]), out, form, overwrite)
-        if search.is_search(runs[0]):
-            return _write_search(Path(runs[0]), out, form, overwrite)
+        folder = Path(runs[0])
+        for report_of in OF_FOLDERS:
+            report = report_of(folder)
+            if report is not None:
+                return _write_of_folder(report, folder, out, form, overwrite)
     records = [run if isinstance(run, Record) else Record.read(run) for run in runs]
     if not records:
         raise InputError("no run is named", fix="truefit report RUN")
@@ -72,50 +72,17 @@ def _write(place: Path, text: str) -> None:
         raise InputError("the report can't be written", where=place, found=error, fix="name another --out") from error
 
 
-def _write_repeated(folder: Path, out: str | Path | None, form: Format, overwrite: bool) -> Path:
-    """The report of a folder of seeds or folds."""
-    runs = repeated.read_repeated(folder)
+def _write_of_folder(report: FolderReport, folder: Path, out: str | Path | None, form: Format, overwrite: bool) -> Path:
     if form == "md":
-        inside = folder / next(iter(runs.folders.values()))
-        raise _no_card(folder, f"{len(runs.evaluations)} {runs.kind}s", f"name one of them, such as {inside}")
+        raise InputError("a model card speaks of one model", where=folder, found=report.found, fix=report.one_run)
     place = _place([folder], out, form, overwrite)
-    _write_one(place, form, repeated.chart(runs), lambda: repeated.page(runs))
-    return place
-
-
-def _write_learning_curve(folder: Path, out: str | Path | None, form: Format, overwrite: bool) -> Path:
-    """The report of a learning curve."""
-    curve = learning_curve.read_learning_curve(folder)
-    if form == "md":
-        raise _no_card(folder, "a learning curve", "name a run")
-    place = _place([folder], out, form, overwrite)
-    name = folder.resolve().name
-    _write_one(place, form, learning_curve.chart(curve), lambda: learning_curve.page(name, curve))
-    return place
-
-
-def _write_search(folder: Path, out: str | Path | None, form: Format, overwrite: bool) -> Path:
-    """The report of a search."""
-    found = search.read_search(folder)
-    if form == "md":
-        raise _no_card(folder, "a search", f"name {folder / 'default'}")
-    place = _place([folder], out, form, overwrite)
-    _write_one(place, form, search.chart(found), lambda: search.page(folder.resolve().name, found))
-    return place
-
-
-def _no_card(folder: Path, found: str, fix: str) -> InputError:
-    return InputError("a model card speaks of one model", where=folder, found=found, fix=fix)
-
-
-def _write_one(place: Path, form: Format, chart: Chart, page_of: Callable[[], str]) -> None:
-    """A page, or its one chart as a picture."""
     if form == "html":
-        _write(place, page_of())
-        return
+        _write(place, report.page())
+        return place
     from truefit.report.figure import draw
 
-    write_whole(place / "accuracy.png", partial(draw(chart).savefig, dpi=160))
+    write_whole(place / "accuracy.png", partial(draw(report.chart).savefig, dpi=160))
+    return place
 
 
 def _place(folders: Sequence[Path | None], out: str | Path | None, form: Format, overwrite: bool) -> Path:

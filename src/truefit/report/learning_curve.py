@@ -6,35 +6,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from truefit.errors import InputError
 from truefit.report import svg
 from truefit.report.chart import Chart, Line, Panel
+from truefit.report.of_folder import FolderReport, read_needed
 from truefit.report.templates import render
-from truefit.runs.files import read_json
 from truefit.runs.words import between, percent
 
 FILE = "learning_curve.json"
 NEEDED = ("points", "curve_band", "forecast", "trustworthy", "sentence", "split", "label", "n", "model", "recipe")
 
 
-def is_learning_curve(path: object) -> bool:
-    """Whether it is a folder that `truefit train --learning-curve` wrote."""
-    return isinstance(path, str | Path) and (Path(path) / FILE).is_file()
+def report_of(folder: Path) -> FolderReport | None:
+    """The report of a folder that `truefit train --learning-curve` wrote; None of any other.
 
-
-def read_learning_curve(path: str | Path) -> dict[str, Any]:
-    """What the folder holds. Raises InputError where the file is damaged."""
-    place = Path(path) / FILE
-    curve = read_json(place)
-    missing = [name for name in NEEDED if name not in curve]
-    if missing:
-        raise InputError(
-            f"{FILE} is not whole",
-            where=place,
-            found=f"no {', '.join(missing)}",
-            wanted="the file as truefit train --learning-curve wrote it",
-        )
-    return curve
+    Raises InputError where its file is damaged.
+    """
+    if not (folder / FILE).is_file():
+        return None
+    curve = read_needed(folder / FILE, NEEDED, "truefit train --learning-curve")
+    return FolderReport(
+        chart=chart(curve),
+        page=lambda: page(folder.resolve().name, curve),
+        found="a learning curve",
+        one_run="name a run",
+    )
 
 
 def chart(curve: Mapping[str, Any]) -> Chart:
@@ -45,7 +40,7 @@ def chart(curve: Mapping[str, Any]) -> Chart:
         y=[place["accuracy"] for place in band],
         label="fitted power law" if curve["trustworthy"] else "fitted power law (not to be trusted)",
         role="training",
-        band=[(low, high) for low, high in (place["interval"] for place in band)],
+        band=[tuple(place["interval"]) for place in band],
         band_label="95 % of its bootstrap draws",
         dots=False,
     )
@@ -54,7 +49,7 @@ def chart(curve: Mapping[str, Any]) -> Chart:
         y=[point["accuracy"] for point in points],
         label=f"mean of {len(points[0]['accuracies'])} seeds, 95 % of bootstrap draws",
         role="validation",
-        band=[(low, high) for low, high in (point["interval"] for point in points)],
+        band=[tuple(point["interval"]) for point in points],
         whiskers=True,
         joined=False,
     )

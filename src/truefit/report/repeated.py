@@ -7,6 +7,7 @@ from pathlib import Path
 
 from truefit.report import svg
 from truefit.report.chart import Chart, Line, Panel
+from truefit.report.of_folder import FolderReport
 from truefit.report.templates import render
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.folds import is_folds_folder, load_folds
@@ -34,14 +35,24 @@ class Repeated:
     notes: tuple[str, ...]
 
 
-def is_repeated(path: object) -> bool:
-    """Whether it is a folder of seeds or of folds."""
-    return isinstance(path, str | Path) and (is_seeds_folder(path) or is_folds_folder(path))
+def report_of(folder: Path) -> FolderReport | None:
+    """The report of a folder of seeds or of folds; None of any other.
+
+    Raises InputError where it is unfinished, damaged or changed.
+    """
+    if not (is_seeds_folder(folder) or is_folds_folder(folder)):
+        return None
+    runs = _read(folder)
+    return FolderReport(
+        chart=chart(runs),
+        page=lambda: page(runs),
+        found=f"{len(runs.evaluations)} {runs.kind}s",
+        one_run=f"name one of them, such as {folder / next(iter(runs.folders.values()))}",
+    )
 
 
-def read_repeated(path: str | Path) -> Repeated:
-    """What the folder holds. Raises InputError where it is unfinished, damaged or changed."""
-    name = Path(path).resolve().name
+def _read(path: Path) -> Repeated:
+    name = path.resolve().name
     if is_folds_folder(path):
         found = load_folds(path)
         whole = found.evaluation

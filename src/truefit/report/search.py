@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from truefit.errors import InputError
 from truefit.report import svg
 from truefit.report.chart import Chart, Line, Panel
+from truefit.report.of_folder import FolderReport, not_whole, read_needed
 from truefit.report.templates import render
-from truefit.runs.files import read_json
 from truefit.runs.words import percent
 
 FILE = "tune.json"
@@ -19,23 +18,25 @@ NEEDED = ("trials", "settings", "default", "sentence")
 LABELS = {"lr": "learning rate, log10", "weight_decay": "weight decay", "batch_size": "batch size, log2"}
 
 
-def is_search(path: object) -> bool:
-    """Whether it is a folder that `truefit tune` wrote."""
-    return isinstance(path, str | Path) and (Path(path) / FILE).is_file()
+def report_of(folder: Path) -> FolderReport | None:
+    """The report of a folder that `truefit tune` wrote; None of any other. InputError where its file is damaged."""
+    if not (folder / FILE).is_file():
+        return None
+    found = read_search(folder)
+    return FolderReport(
+        chart=chart(found),
+        page=lambda: page(folder.resolve().name, found),
+        found="a search",
+        one_run=f"name {folder / 'default'}",
+    )
 
 
 def read_search(path: str | Path) -> dict[str, Any]:
     """What the folder holds. Raises InputError where the file is damaged."""
-    place = Path(path) / FILE
-    found = read_json(place)
-    missing = [name for name in NEEDED if name not in found]
-    if missing or not _complete(found):
-        raise InputError(
-            f"{FILE} is not whole",
-            where=place,
-            found=f"no {', '.join(missing) or 'complete trial'}",
-            wanted="the file as truefit tune wrote it",
-        )
+    place, made_by = Path(path) / FILE, "truefit tune"
+    found = read_needed(place, NEEDED, made_by)
+    if not _complete(found):
+        raise not_whole(place, "complete trial", made_by)
     return found
 
 

@@ -34,6 +34,12 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
+def address_of(sock: socket.socket) -> str:
+    """Where a browser finds what listens there, such as http://127.0.0.1:8000."""
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def serve(
     app: FastAPI, sock: socket.socket, *, timeout: float, ready: Callable[[], None], ended: Callable[[], str]
 ) -> NoReturn:
