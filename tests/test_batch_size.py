@@ -118,6 +118,13 @@ def test_sizes_whose_trial_would_take_long_are_not_tried(rates: Any) -> None:
     assert tried == [16]
 
 
+def test_the_search_ends_after_two_larger_sizes_that_are_slower(rates: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_size, "SIZES", (4, 8, 16, 32))
+    tried = rates(lambda size: size * size / 1000)
+    assert fit()[0].config["recipe"]["batch_size"] == 4
+    assert tried == [4, 8, 16]
+
+
 def test_other_errors_of_a_trial_come_through(rates: Any) -> None:
     def seconds(size: int) -> float:
         raise RuntimeError("of the network")
