@@ -282,7 +282,7 @@ def test_gradients_are_clipped_to_the_norm_that_torch_gives() -> None:
     step.clear()
     loss = F.cross_entropy(ours(images), labels)
     step.backward(loss)
-    step.take(0, loss.detach())
+    step.take(loss.detach())
     F.cross_entropy(raw(images), labels).backward()
     assert float(nn.utils.clip_grad_norm_(raw.parameters(), 0.01)) > 0.01
     torch.optim.SGD(raw.parameters(), lr=1.0).step()

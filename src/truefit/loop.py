@@ -17,6 +17,7 @@ from truefit import dist, rng
 from truefit.data.batch import Batch, Batches
 from truefit.errors import InputError, NonFiniteError, shorten
 from truefit.events import Observer, PassFinished, PassSoFar, PassStarted, Progress, StepFinished, nobody
+from truefit.optim.execution import Taken
 from truefit.optim.step import Average, GradientStep, Scheduler
 from truefit.precision import Precision, device_of
 from truefit.tasks import Task
@@ -61,6 +62,7 @@ def train_epoch(
     accumulate: int = 1,
     clip_norm: float | None = None,
     precision: Precision | None = None,
+    gradient: GradientStep | None = None,
     average: Average | None = None,
     so_far: PassSoFar | None = None,
     frozen: Sequence[nn.Module] = (),
@@ -68,31 +70,38 @@ def train_epoch(
 ) -> PassResult:
     """Train for one epoch (numbered from 0): one optimiser step for each batch, `accumulate` parts a step.
 
+    gradient: of this optimizer, clip_norm and precision, where several epochs share what is recorded of their steps.
     average: follows the weights after each step. so_far: what was done of this epoch already; it begins after that.
     frozen: modules that stay in eval mode, so that their BatchNorm does not move.
     """
     precision = precision or Precision()
-    gradient = GradientStep(network, optimizer, clip_norm=clip_norm, precision=precision)
+    gradient = gradient or GradientStep(network, optimizer, clip_norm=clip_norm, precision=precision)
     meter = _Meter("train", epoch, batches, observe, gradient, so_far)
+    gradient.begin(meter.begun, 0 if so_far is None else so_far.missed, frozen)
+
+    def take_step(batch: Batch) -> Taken:
+        """All that the device does in a step."""
+        gradient.clear()
+        loss: Tensor | None = None
+        correct: Tensor | None = None
+        for part in batch.parts(accumulate, batches.batch_size):
+            with precision.autocast():
+                outputs = network(part.images)
+                task.check(outputs, part)
+                weighted = task.loss(outputs, part.targets) * (len(part) / batch.samples)
+            gradient.backward(weighted)
+            loss = _plus(loss, weighted.detach())
+            with torch.no_grad():
+                correct = _plus(correct, task.count(outputs, part.targets))
+        loss, correct = gradient.of_all(batch, loss, correct)
+        return Taken(loss, correct, gradient.take(loss))
+
     with mode(network, training=True, frozen=frozen), closing(batches.epoch(epoch, meter.begun)) as stream:
         for step, batch in enumerate(stream, start=meter.begun):
-            gradient.clear()
-            loss: Tensor | None = None
-            correct: Tensor | None = None
-            for part in batch.parts(accumulate, batches.batch_size):
-                with precision.autocast():
-                    outputs = network(part.images)
-                    task.check(outputs, part)
-                    weighted = task.loss(outputs, part.targets) * (len(part) / batch.samples)
-                gradient.backward(weighted)
-                loss = _plus(loss, weighted.detach())
-                with torch.no_grad():
-                    correct = _plus(correct, task.count(outputs, part.targets))
-            loss, correct = gradient.of_all(batch, loss, correct)
-            taken = gradient.take(step, loss)
-            if taken and scheduler is not None:
+            loss, correct, stepped = gradient.run(take_step, batch)
+            if stepped and scheduler is not None:
                 scheduler.step()
-            if taken and average is not None:
+            if stepped and average is not None:
                 average.step()
             meter.add(batch, loss, correct)
             observe(StepFinished(epoch=epoch, step=step, samples=batch.samples, loss=loss, so_far=meter.so_far))
@@ -172,8 +181,6 @@ class _Meter:
         done = so_far or PassSoFar(losses=[], sizes=[])
         self.sizes, self.losses, self.correct = list(done.sizes), list(done.losses), done.correct
         self.begun, self._before = len(self.sizes), done.correct or 0
-        if gradient is not None:
-            gradient.missed.fill_(done.missed)
         self._rows: list[Tensor | None] = []
         self._losses: list[Tensor] = []
         self._correct: Tensor | None = None

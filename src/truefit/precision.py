@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from truefit.errors import InputError
 
@@ -20,6 +20,7 @@ class Settings:
     """What a run was made with, so that a later evaluation can be made with the same.
 
     `evaluation_batch_size` is part of it because sums in floating point depend on it in the last bit.
+    recorded: a training step is replayed as one CUDA graph. compiled: the network is trained through torch.compile.
     """
 
     device: str = "cpu"
@@ -28,6 +29,8 @@ class Settings:
     channels_last: bool = True
     evaluation_batch_size: int = 256
     workers: int = 0
+    recorded: bool = False
+    compiled: bool = False
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -35,10 +38,19 @@ class Settings:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
-def resolve(*, device: str | None, precision: PrecisionName, image_size: tuple[int, int], workers: int = 0) -> Settings:
+def resolve(
+    *,
+    device: str | None,
+    precision: PrecisionName,
+    image_size: tuple[int, int],
+    workers: int = 0,
+    recorded: bool = False,
+    compiled: bool = False,
+) -> Settings:
     """Fixed rules, the same answer each time on one machine.
 
-    "auto" precision is float32: it is exact, and on CPUs without bfloat16 units also the fastest.
+    "auto" precision is float32: it is exact, and on CPUs without bfloat16 units also the fastest. recorded, compiled:
+    wished for, and done on a CUDA device.
     """
     chosen = find_device(device)
     # As many pixels a batch as 256 images of 32 x 32: fits the caches of a CPU; four times that on a GPU.
@@ -51,6 +63,8 @@ def resolve(*, device: str | None, precision: PrecisionName, image_size: tuple[i
         channels_last=chosen.type != "mps",
         evaluation_batch_size=max(32, min(1024, room // max(1, image_size[0] * image_size[1]))),
         workers=workers,
+        recorded=recorded and chosen.type == "cuda",
+        compiled=compiled and chosen.type == "cuda",
     )
 
 
@@ -70,6 +84,15 @@ def find_device(name: str | None = None) -> torch.device:
             f'device "{name}" is not available', found=name, wanted=", ".join(available), fix="--device auto"
         )
     return torch.device(name)
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device, without waiting for it: what comes from the host is copied from pinned memory, behind
+    what the device has yet to do. A plain `to` would wait for all of that.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def device_of(network: nn.Module) -> torch.device:

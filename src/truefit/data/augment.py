@@ -16,6 +16,7 @@ from torch import Tensor
 
 from truefit.data.policy import change
 from truefit.data.shares import taken
+from truefit.precision import sent
 from truefit.recipes.recipe import AugmentConfig
 
 # Of random erasing: the smallest and the largest part of the area, and height to width from 1 / 3.3 to 3.3.
@@ -94,17 +95,20 @@ class Pipeline:
         images = images.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
         if self.mean:
             # Row by row, the channels repeated along it: the same values, several times faster than three at a time.
-            factor, offset = _along_a_row(self.mean, self.std, self.scale, images.shape[2])
-            images.view(*images.shape[:2], -1).mul_(factor.to(images.device)).sub_(offset.to(images.device))
+            factor, offset = _along_a_row(self.mean, self.std, self.scale, images.shape[2], images.device)
+            images.view(*images.shape[:2], -1).mul_(factor).sub_(offset)
             return images
         return images if self.scale == 1 else images.div_(self.scale)
 
 
 @lru_cache(maxsize=64)
-def _along_a_row(mean: tuple[float, ...], std: tuple[float, ...], scale: float, width: int) -> tuple[Tensor, Tensor]:
+def _along_a_row(
+    mean: tuple[float, ...], std: tuple[float, ...], scale: float, width: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """What a row of pixels is multiplied by, and what is then taken off: each (width x channels,)."""
     deviation = torch.tensor(std)
-    return (1 / (deviation * scale)).repeat(width), (torch.tensor(mean) / deviation).repeat(width)
+    factor, offset = 1 / (deviation * scale), torch.tensor(mean) / deviation
+    return factor.repeat(width).to(device), offset.repeat(width).to(device)
 
 
 def _window(store: Tensor, rows: Tensor | None, crop: float, how: AugmentConfig, draw: Draw) -> Tensor:
@@ -114,17 +118,17 @@ def _window(store: Tensor, rows: Tensor | None, crop: float, how: AugmentConfig,
     high, wide = _sides(store, crop)
     beyond = torch.tensor([round((how.shift or 0) * height), round((how.shift or 0) * width)])
     places = torch.tensor([height - high, width - wide]) + 2 * beyond + 1
-    offsets = (draw.uniform(samples, 2) * places).floor().long() - beyond
-    y = _reflected(torch.arange(high) + offsets[:, :1], height)
-    x = _reflected(torch.arange(wide) + offsets[:, 1:], width)
+    offsets = sent((draw.uniform(samples, 2) * places).floor().long() - beyond, store.device)
+    y = _reflected(torch.arange(high, device=store.device) + offsets[:, :1], height)
+    x = _reflected(torch.arange(wide, device=store.device) + offsets[:, 1:], width)
     if how.flip:
         mirrored = draw.mirrored
         if mirrored is None:
             mirrored = draw.uniform(samples) < 0.5
-        x = torch.where(mirrored[:, None], x.flip(1), x)
+        x = torch.where(sent(mirrored, store.device)[:, None], x.flip(1), x)
     if rows is None:
         rows = torch.arange(samples, device=store.device)
-    pixels = (rows[:, None, None] * height + y.to(store.device)[:, :, None]) * width + x.to(store.device)[:, None, :]
+    pixels = (rows[:, None, None] * height + y[:, :, None]) * width + x[:, None, :]
     # One gather samples, shifts and mirrors: rows of C values from the flattened store.
     flat = store.reshape(-1, store.shape[3]).index_select(0, pixels.reshape(-1))
     return flat.view(samples, high, wide, store.shape[3])
@@ -141,21 +145,21 @@ def _shrunk(images: Tensor, factor: float) -> Tensor:
     """Images (N, H, W, C) made smaller, float32: two matrix products, which run fast everywhere."""
     samples, height, width, channels = images.shape
     high, wide = _sides(images, factor)
-    down = _triangles(height, high, 1).to(images.device)
-    across = _triangles(width, wide, channels).to(images.device)
+    down = _triangles(height, high, 1, images.device)
+    across = _triangles(width, wide, channels, images.device)
     squeezed = down @ images.to(torch.float32).reshape(samples, height, width * channels)
     return (squeezed.reshape(samples * high, width * channels) @ across.T).view(samples, high, wide, channels)
 
 
 @lru_cache(maxsize=64)
-def _triangles(full: int, small: int, channels: int) -> Tensor:
+def _triangles(full: int, small: int, channels: int, device: torch.device) -> Tensor:
     """(small x channels, full x channels): each new pixel as a weighted mean of the old ones about its centre."""
     scale = full / small
     centres = (torch.arange(small, dtype=torch.float64) + 0.5) * scale
     distance = (torch.arange(full) + 0.5 - centres[:, None]).abs() / scale
     weights = (1 - distance).clamp(min=0)
     weights /= weights.sum(dim=1, keepdim=True)
-    return torch.kron(weights.to(torch.float32), torch.eye(channels))
+    return torch.kron(weights.to(torch.float32), torch.eye(channels)).to(device)
 
 
 def _sides(images: Tensor, crop: float) -> tuple[int, int]:
@@ -170,7 +174,7 @@ def _reflected(positions: Tensor, size: int) -> Tensor:
 def _uniform(samples: int, largest: float, draw: Draw, like: Tensor) -> Tensor:
     """Factors from 1 - largest to 1 + largest, one a sample, shaped to multiply images (N, H, W, C)."""
     factors = 1 + largest * (2 * draw.uniform(samples) - 1)
-    return factors.to(like.device)[:, None, None, None]
+    return sent(factors, like.device)[:, None, None, None]
 
 
 def _jitter(images: Tensor, how: AugmentConfig, draw: Draw) -> None:
@@ -190,7 +194,7 @@ def _cutout(images: Tensor, how: AugmentConfig, draw: Draw) -> None:
     inside = []
     for axis, size in enumerate((height, width)):
         distance = (torch.arange(size) + 0.5 - centre[:, axis : axis + 1] * size).abs()
-        inside.append((distance <= how.cutout * size / 2).to(images.device))
+        inside.append(sent(distance <= how.cutout * size / 2, images.device))
     hole = inside[0][:, :, None] & inside[1][:, None, :]
     images.masked_fill_(hole[..., None], 0.0)
 
@@ -210,5 +214,5 @@ def _erase(images: Tensor, how: AugmentConfig, draw: Draw) -> None:
         begin = (place * (size - length + 1)).floor()
         at = torch.arange(size)
         inside.append((at >= begin[:, None]) & (at < (begin + length)[:, None]) & (coin < how.erase)[:, None])
-    hole = (inside[0][:, :, None] & inside[1][:, None, :]).to(images.device)
+    hole = sent(inside[0], images.device)[:, :, None] & sent(inside[1], images.device)[:, None, :]
     images.masked_fill_(hole[..., None], 0.0)

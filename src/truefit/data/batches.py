@@ -26,6 +26,7 @@ from truefit.data.imageset import ImageSet
 from truefit.data.mixing import Mixing
 from truefit.data.plan import Plan
 from truefit.data.shares import is_dealt, share, taken
+from truefit.precision import sent
 
 # Image files from which on reading them is worth worker processes, and how many of these at most.
 WORKERS_FROM, MOST_WORKERS = 2_000, 8
@@ -131,20 +132,24 @@ class MemoryBatches(_Planned):
                 # Partners may be in the shares of other processes: they are prepared here too, as they are there.
                 at = torch.cat([torch.arange(len(whole))[part], how.partner])
         rows = taken(whole, at)
-        targets = self.labels.index_select(0, rows.to(self.labels.device))
-        images = self._prepared(rows, self.draw(whole, at, epoch, step))
+        on_device = sent(rows, self.labels.device)
+        targets = self.labels.index_select(0, on_device)
+        images = self._prepared(rows, on_device, self.draw(whole, at, epoch, step))
         if self.mixing is None:
             return images, targets
         others = how.partner if own == len(whole) else torch.arange(own, 2 * own)
-        others = others.to(images.device)
+        others = sent(others, images.device)
         return self.mixing.mix(how, images[:own], targets[:own], images[others], targets[others])
 
-    def _prepared(self, rows: Tensor, draw: Draw | None) -> Tensor:
+    def _prepared(self, rows: Tensor, on_device: Tensor, draw: Draw | None) -> Tensor:
+        """The images of these samples, whose numbers are on the host and on the device."""
+        if self.rows is None:
+            return self.pipeline(self.images, on_device, draw)
+        stored = self.rows.index_select(0, rows)
         device = self.labels.device
-        stored = rows if self.rows is None else self.rows.index_select(0, rows)
         if self.images.device == device:
-            return self.pipeline(self.images, stored.to(device), draw)
-        return self.pipeline(self.images.index_select(0, stored).to(device), None, draw)
+            return self.pipeline(self.images, stored, draw)
+        return self.pipeline(sent(self.images.index_select(0, stored), device), None, draw)
 
 
 class DatasetBatches(_Planned):
@@ -189,10 +194,10 @@ class DatasetBatches(_Planned):
                     continue
                 images, targets = next(fetched)
                 labels = distinct_labels(targets)
-                images = images.to(self.device, non_blocking=True)
+                images, targets = sent(images, self.device), sent(targets, self.device)
                 images = _prepared(images, self.pipeline, self.draw(whole, part, epoch, step))
                 at = (self.plan.seed or 0, "mix", epoch, step, part.start)
-                images, targets = _mixed(images, targets.to(self.device, non_blocking=True), self.mixing, at)
+                images, targets = _mixed(images, targets, self.mixing, at)
                 yield Batch(images, targets, labels, taken(whole, part), len(whole))
             complete = next(fetched, None) is None
         finally:
@@ -266,15 +271,16 @@ class IterableBatches:
                 yield Batch.without(whole, self.device)
                 continue
             images, targets = collate(samples[part])
-            images = images.to(self.device)
+            labels = distinct_labels(targets)
+            images, targets = sent(images, self.device), sent(targets, self.device)
             draw = None
             if self.training:
                 generator = rng.generator(self.seed, "augment", epoch, step)
                 draw = Draw(generator=generator, progress=epoch / self.epochs, whole=whole, part=part)
             images = _prepared(images, self.pipeline, draw)
-            rows, labels = torch.arange(begin, done)[part], distinct_labels(targets)
+            rows = torch.arange(begin, done)[part]
             at = (self.seed, "mix", epoch, step, part.start)
-            images, targets = _mixed(images, targets.to(self.device), self.mixing, at)
+            images, targets = _mixed(images, targets, self.mixing, at)
             yield Batch(images, targets, labels, rows, whole)
 
     def _cut(self, samples: Iterator[Any], epoch: int) -> Iterator[list[Any]]:
@@ -312,7 +318,7 @@ def _mixed(images: Tensor, targets: Tensor, mixing: Mixing | None, at: tuple[int
     if mixing is None:
         return images, targets
     how = mixing.draw(rng.key(*at), len(images))
-    others = how.partner.to(images.device)
+    others = sent(how.partner, images.device)
     return mixing.mix(how, images, targets, images[others], targets[others])
 
 

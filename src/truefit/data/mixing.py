@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from truefit.precision import sent
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
@@ -63,9 +65,9 @@ class Mixing:
         targets, labels: of the images and of their partners, class indices (N,) or labels (N, K).
         """
         box, kept = _boxes(how, *images.shape[2:])
-        share = torch.where(how.cut, 1.0, how.share).to(images.device).view(-1, 1, 1, 1)
-        mixed = torch.where(box.to(images.device)[:, None], others, images * share + others * (1 - share))
-        weight = torch.where(how.cut, kept, how.share).to(targets.device)[:, None]
+        share = sent(torch.where(how.cut, 1.0, how.share), images.device).view(-1, 1, 1, 1)
+        mixed = torch.where(sent(box, images.device)[:, None], others, images * share + others * (1 - share))
+        weight = sent(torch.where(how.cut, kept, how.share), targets.device)[:, None]
         soft = self._soft(targets) * weight + self._soft(labels) * (1 - weight)
         return mixed.contiguous(memory_format=torch.channels_last), soft
 

@@ -25,6 +25,7 @@ from truefit.fitting.setup import Setup
 from truefit.fitting.timing import Clock
 from truefit.fitting.watching import watch
 from truefit.measure import measure
+from truefit.optim.execution import compiled
 from truefit.optim.optimizers import build_optimizer
 from truefit.optim.schedules import Schedule
 from truefit.optim.weight_mean import STATISTICS_SAMPLES, WeightMean
@@ -53,7 +54,7 @@ class Epochs:
         recipe, settings, notify, length = setup.recipe, setup.settings, setup.plan.notify, setup.length
         training = setup.batches(setup.training_set, "training set", recipe.batch_size, setup.plan.seed)
         freezing = self._freezing = Freezing(setup.network, recipe.transfer, length.epochs)
-        optimizer = build_optimizer(setup.network, recipe.optimizer, freezing.rates())
+        optimizer = build_optimizer(setup.network, recipe.optimizer, freezing.rates(), recorded=settings.recorded)
         # An iterable set has no length: its schedule is by epochs alone.
         schedule = Schedule(
             optimizer, recipe.schedule, steps_per_epoch=training.steps or 1, epochs=length.laid_out, swa=recipe.swa
@@ -61,6 +62,7 @@ class Epochs:
         if isinstance(setup.average, WeightMean) and length.steps is not None and length.per_epoch is not None:
             setup.average.lay_out(length.steps, length.per_epoch)
         precision = Precision(settings.precision, setup.device)
+        gradient = setup.gradient_step(setup.network, optimizer, precision)
         validation = None
         if setup.validation_set is not None:
             validation = setup.batches(setup.validation_set, "validation set", settings.evaluation_batch_size)
@@ -85,21 +87,22 @@ class Epochs:
         while progress.epoch < setup.length.epochs and not self._has_waited_enough():
             epoch, start = progress.epoch, progress.begin()
             steps = length.of_epoch(epoch)
-            trained = loop.train_epoch(
-                setup.network,
-                _shortened(training, steps, clock),
-                setup.task,
-                optimizer,
-                epoch=epoch,
-                scheduler=schedule if training.steps is not None else None,
-                accumulate=recipe.accumulate,
-                clip_norm=recipe.clip_norm,
-                precision=precision,
-                average=setup.average,
-                so_far=progress.so_far(),
-                frozen=freezing.apply(epoch),
-                observe=observe,
-            )
+            with compiled(setup.network, settings.compiled):
+                trained = loop.train_epoch(
+                    setup.network,
+                    _shortened(training, steps, clock),
+                    setup.task,
+                    optimizer,
+                    epoch=epoch,
+                    scheduler=schedule if training.steps is not None else None,
+                    accumulate=recipe.accumulate,
+                    precision=precision,
+                    gradient=gradient,
+                    average=setup.average,
+                    so_far=progress.so_far(),
+                    frozen=freezing.apply(epoch),
+                    observe=observe,
+                )
             trained_for = time.perf_counter() - start
             if steps is not None and len(trained.sizes) < steps:
                 self._record_end(epoch, len(trained.sizes), keeping)

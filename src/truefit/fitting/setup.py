@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from truefit import dist, rng, sharding
 from truefit.config import to_plain
@@ -38,10 +39,12 @@ from truefit.fitting.splitting import check_can_be_split, take_over
 from truefit.fitting.start import begin_with, note_seen, start_from
 from truefit.measure import class_names, count_labels, image_size_of
 from truefit.models.lookup import build_model
-from truefit.models.traits import has_batchnorm
+from truefit.models.traits import INITIAL_IMAGES, FromImages, has_batchnorm
 from truefit.optim.averaging import WeightAverage
+from truefit.optim.execution import Recorder
+from truefit.optim.step import GradientStep
 from truefit.optim.weight_mean import WeightMean
-from truefit.precision import resolve
+from truefit.precision import Precision, resolve
 from truefit.predictor import Averaging, PredictorConfig
 from truefit.tasks.multi_label import USUAL
 
@@ -79,6 +82,8 @@ class Setup:
             precision=self.recipe.precision,
             image_size=image_size_of(training_set),
             workers=plan.workers,
+            recorded=self._may_be_recorded(),
+            compiled=self.recipe.execution == "compile",
         )
         if plan.workers == 0:
             self.settings = replace(self.settings, workers=reading_workers(self.training_set))
@@ -92,27 +97,6 @@ class Setup:
             start_from(self.network, plan.begun_with)
             note_seen(plan.begun_with, self.describe_data(), plan.notify)
         self.matched = None if plan.weights is None else begin_with(self.network, plan.weights, plan.notify)
-        # With shard the whole network is not on the device in training: there are parts of a copy, and it stays behind.
-        self.shards = sharding.Shards(self.device) if plan.shard and dist.world() > 1 else None
-        place = self.device if self.shards is None else torch.device("cpu")
-        self.network.to(place, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
-        # One's own network may have been built from other random numbers in each process.
-        dist.copy_first([*self.network.parameters(), *self.network.buffers()])
-        if isinstance(plan.model, str):
-            probe(plan.model, self.network, self.recipe, self.training_set, place)
-        self.average: WeightAverage | None = None
-        if self.recipe.ema.decay is not None:
-            self.average = WeightAverage(self.network, self.recipe.ema)
-        elif self.recipe.swa.start is not None:
-            self.average = WeightMean(self.network, self.recipe.swa)
-        self.whole = self.network
-        if self.shards is not None:
-            self.network = self.shards.split(self.whole)
-            if self.average is not None:
-                self.average.source, self.average.network = self.network, self.shards.split(self.average.network)
-        # What is measured and kept: the averaged weights where there are any.
-        self.measured = self.network if self.average is None else self.average.network
-        self.module = Averaging(self.measured, self.recipe.averaging_resolved, 1.0)
         labels = count_labels(self.training_set)
         self.task = task_for(self.recipe, self.training_set, self.classes, multi_label=labels > 0)
         self.mixing = mixing_for(self.recipe, self.classes, multi_label=labels > 0)
@@ -131,6 +115,30 @@ class Setup:
             thresholds=(USUAL,) * labels,
             shrink=self.recipe.augment.shrink,
         )
+        # With shard the whole network is not on the device in training: there are parts of a copy, and it stays behind.
+        self.shards = sharding.Shards(self.device) if plan.shard and dist.world() > 1 else None
+        place = self.device if self.shards is None else torch.device("cpu")
+        self.network.to(place, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
+        fresh = isinstance(plan.model, str) and plan.begun_with is None and plan.weights is None
+        if fresh and isinstance(self.network, FromImages):
+            self.network.initialise_from(self._first_images())
+        # One's own network may have been built from other random numbers in each process.
+        dist.copy_first([*self.network.parameters(), *self.network.buffers()])
+        if isinstance(plan.model, str):
+            probe(plan.model, self.network, self.recipe, self.training_set, place)
+        self.average: WeightAverage | None = None
+        if self.recipe.ema.decay is not None:
+            self.average = WeightAverage(self.network, self.recipe.ema)
+        elif self.recipe.swa.start is not None:
+            self.average = WeightMean(self.network, self.recipe.swa)
+        self.whole = self.network
+        if self.shards is not None:
+            self.network = self.shards.split(self.whole)
+            if self.average is not None:
+                self.average.source, self.average.network = self.network, self.shards.split(self.average.network)
+        # What is measured and kept: the averaged weights where there are any.
+        self.measured = self.network if self.average is None else self.average.network
+        self.module = Averaging(self.measured, self.recipe.averaging_resolved, 1.0)
 
     def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and deviation of the channels: those that the weights were trained with, else the training set's."""
@@ -140,6 +148,13 @@ class Setup:
         if weights is not None and weights.preprocessing is not None:
             return weights.preprocessing.mean, weights.preprocessing.std
         return channel_statistics(self.images)
+
+    def _first_images(self) -> Tensor:
+        """The beginning of a shuffled epoch of training, as the network gets it: (N, C, H, W) on the device."""
+        seed = rng.key(self.plan.seed, "first images")
+        batches = self.batches(self.training_set, "training set", INITIAL_IMAGES, seed, epochs=1)
+        with closing(batches.epoch(0)) as stream:
+            return next(stream).images
 
     def _side(self) -> int | None:
         """The side of the images where they are files of one square size."""
@@ -171,6 +186,23 @@ class Setup:
             self.shards.end()
             take_over(self.whole, weights, self.network)
             self.network = self.whole.to(self.device, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
+
+    def _may_be_recorded(self) -> bool:
+        """Whether steps may be recorded as a CUDA graph, where there is such a device."""
+        recipe, model = self.recipe, self.plan.model
+        if dist.world() > 1 or recipe.precision == "float16" or recipe.optimizer.lookahead is not None:
+            return False
+        # A network of one's own may decide in Python, from step to step: that would be recorded with it.
+        named = isinstance(model, str) and ":" not in model.removeprefix("timm:")
+        return recipe.execution in ("graph", "compile") or (recipe.execution == "auto" and named)
+
+    def gradient_step(self, network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision) -> GradientStep:
+        """The step of one training: its epochs share what is recorded of it."""
+        recorder = None
+        if self.settings.recorded:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            recorder = Recorder(parameters, self.device, lambda text: self.plan.notify(Note(text=text)))
+        return GradientStep(network, optimizer, clip_norm=self.recipe.clip_norm, precision=precision, recorder=recorder)
 
     def _build(self) -> nn.Module:
         model = self.plan.model

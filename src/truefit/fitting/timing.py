@@ -21,6 +21,7 @@ from truefit.data.collate import count_samples
 from truefit.data.shortened import Shortened
 from truefit.errors import InputError
 from truefit.events import Event, Note, StepFinished
+from truefit.optim.execution import WARM_UP, compiled
 from truefit.optim.optimizers import build_optimizer
 from truefit.optim.weight_mean import STATISTICS_SAMPLES
 from truefit.precision import Precision
@@ -118,6 +119,8 @@ def trial(setup: Setup, most: float, stand: float) -> float:
         setup.training_set, "training set", recipe.batch_size, setup.plan.seed, epochs=1 if stand else 1e9
     )
     assert training.steps is not None
+    # Where steps are recorded those before that are slow, and the one in which it happens.
+    slow = WARM_UP + 1 if setup.settings.recorded else SLOW_STEPS
     marks = [time.perf_counter()]
     until = marks[0] + min(TRIAL_SECONDS, TRIAL_SHARE * most)
 
@@ -127,18 +130,21 @@ def trial(setup: Setup, most: float, stand: float) -> float:
                 torch.get_device_module(setup.device).synchronize()
             marks.append(time.perf_counter())
 
-    loop.train_epoch(
-        network,
-        Shortened(training, training.steps, lambda: _agreed(len(marks) > TRIAL_STEPS and marks[-1] > until)),
-        copy.copy(setup.task),
-        build_optimizer(network, recipe.optimizer),
-        epoch=1 if stand else 0,
-        accumulate=recipe.accumulate,
-        clip_norm=recipe.clip_norm,
-        precision=Precision(setup.settings.precision, setup.device),
-        observe=mark,
-    )
-    slow = min(SLOW_STEPS, len(marks) - 2)
+    optimizer = build_optimizer(network, recipe.optimizer, recorded=setup.settings.recorded)
+    precision = Precision(setup.settings.precision, setup.device)
+    with compiled(network, setup.settings.compiled):
+        loop.train_epoch(
+            network,
+            Shortened(training, training.steps, lambda: _agreed(len(marks) > slow + 2 and marks[-1] > until)),
+            copy.copy(setup.task),
+            optimizer,
+            epoch=1 if stand else 0,
+            accumulate=recipe.accumulate,
+            precision=precision,
+            gradient=setup.gradient_step(network, optimizer, precision),
+            observe=mark,
+        )
+    slow = min(slow, len(marks) - 2)
     return (marks[-1] - marks[slow]) / (len(marks) - 1 - slow)
 
 

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+# How many training images a network that begins with what they are like is shown.
+INITIAL_IMAGES = 5_000
+
+
+@runtime_checkable
+class FromImages(Protocol):
+    """A network some of whose first weights are computed from training images."""
+
+    def initialise_from(self, images: Tensor) -> None:
+        """Set them. images: (N, C, H, W) float32, normalised, N up to INITIAL_IMAGES. Draws no random number."""
 
 
 def has_batchnorm(network: nn.Module) -> bool:

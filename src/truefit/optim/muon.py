@@ -2,7 +2,8 @@
 
 Source: Jordan, Jin, Boza, You, Cesista, Newhouse, Bernstein (2024), "Muon: An optimizer for hidden layers in
 neural networks". The polynomial is theirs (quintic Newton-Schulz, coefficients 3.4445, -4.7750, 2.0315).
-Parameters with fewer than two dimensions are stepped by Adam, fused into one call.
+Parameters with fewer than two dimensions are stepped by Adam, fused into one call. On a GPU matrices of one shape go
+through the polynomial together and in bfloat16, as the authors do: its kernels are too small to fill the device alone.
 """
 
 from __future__ import annotations
@@ -22,11 +23,23 @@ ADAM_SHARE = 0.15
 class Muon(torch.optim.Optimizer):
     """Filters (out, in, h, w) are taken as (out, in*h*w) matrices; the update's spectral norm is about lr.
 
-    lr: above 0. momentum: 0 to below 1. weight_decay: decoupled, a group's setting.
+    lr: above 0. momentum: 0 to below 1. weight_decay: decoupled, a group's setting. fixed_norm: before each step
+    filters are scaled to the norm sqrt(out), so that a step always turns them as far; for networks with a norm layer
+    after each convolution, which take no notice of the scale.
     """
 
-    def __init__(self, params: Any, *, lr: float, momentum: float, nesterov: bool, weight_decay: float = 0.0) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: float,
+        momentum: float,
+        nesterov: bool,
+        weight_decay: float = 0.0,
+        fixed_norm: bool = False,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+        super().__init__(params, {**defaults, "fixed_norm": fixed_norm})
         # Tells the gradient step that this optimiser looks at `found_inf` on the device, as fused ones do.
         self._step_supports_amp_scaling = True
 
@@ -36,10 +49,15 @@ class Muon(torch.optim.Optimizer):
         found_inf: Tensor | None = getattr(self, "found_inf", None)
         for group in self.param_groups:
             with_gradient = [parameter for parameter in group["params"] if parameter.grad is not None]
-            for parameter in with_gradient:
-                if parameter.ndim >= 2:
+            matrices = [parameter for parameter in with_gradient if _is_matrix(parameter)]
+            if group["fixed_norm"]:
+                _scale([parameter for parameter in matrices if parameter.ndim == 4], found_inf)
+            if matrices and matrices[0].is_cuda:
+                self._step_together(matrices, group, found_inf)
+            else:
+                for parameter in matrices:
                     self._step_matrix(parameter, parameter.grad, group, found_inf)
-            self._step_vectors([parameter for parameter in with_gradient if parameter.ndim < 2], group, found_inf)
+            self._step_vectors([p for p in with_gradient if not _is_matrix(p)], group, found_inf)
 
     def _step_matrix(
         self, parameter: Tensor, gradient: Tensor, group: dict[str, Any], found_inf: Tensor | None
@@ -61,6 +79,34 @@ class Muon(torch.optim.Optimizer):
         if group["weight_decay"]:
             parameter.mul_(1 - rate * group["weight_decay"])
         parameter.sub_(update * (rate * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5))
+
+    def _step_together(self, parameters: list[Tensor], group: dict[str, Any], found_inf: Tensor | None) -> None:
+        """What `_step_matrix` does, for all of a group with as few kernels as there can be."""
+        gradients: list[Tensor] = [parameter.grad for parameter in parameters]  # type: ignore[misc]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(gradient)
+        momenta: list[Tensor] = [self.state[parameter]["momentum"] for parameter in parameters]
+        rate: float | Tensor = group["lr"]
+        if found_inf is not None:
+            fine = found_inf == 0
+            # A momentum that moves towards itself stays what it is.
+            gradients = [torch.where(fine, g, m) for g, m in zip(gradients, momenta, strict=True)]
+            rate = fine * rate
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+        directions = momenta
+        if group["nesterov"]:
+            directions = list(torch._foreach_lerp(gradients, momenta, group["momentum"]))
+        if group["weight_decay"]:
+            torch._foreach_mul_(parameters, 1 - rate * group["weight_decay"])
+        alike: dict[torch.Size, list[int]] = {}
+        for place, direction in enumerate(directions):
+            alike.setdefault(direction.flatten(1).shape, []).append(place)
+        for shape, places in alike.items():
+            updates = orthogonalised_together(torch.stack([directions[place].flatten(1) for place in places]))
+            updates = updates * (-rate * max(1.0, shape[0] / shape[1]) ** 0.5)
+            for place, update in zip(places, updates, strict=True):
+                parameters[place].add_(update.view_as(parameters[place]))
 
     def _step_vectors(self, parameters: list[Tensor], group: dict[str, Any], found_inf: Tensor | None) -> None:
         if not parameters:
@@ -112,3 +158,29 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     assert product is not None
     x = product @ x
     return x if matrix.shape[0] <= matrix.shape[1] else x.T
+
+
+def orthogonalised_together(matrices: Tensor, steps: int = 5) -> Tensor:
+    """As `orthogonalised`, of each of the matrices (n, rows, columns), computed in bfloat16; float32 comes back.
+
+    The powers of the small square matrix are not gathered here: they would need more digits than bfloat16 has.
+    """
+    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
+    x: Tensor = (wide / (wide.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(torch.bfloat16)
+    for _ in range(steps):
+        gram = x @ x.mT
+        factor = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, factor, x, beta=3.4445)
+    x = x.to(torch.float32)
+    return x if matrices.shape[1] <= matrices.shape[2] else x.mT
+
+
+def _is_matrix(parameter: Tensor) -> bool:
+    return parameter.ndim >= 2
+
+
+def _scale(filters: list[Tensor], found_inf: Tensor | None) -> None:
+    """Scale each bank of filters (out, in, h, w) to the norm sqrt(out); none where the step is not to be taken."""
+    for bank, norm in zip(filters, torch._foreach_norm(filters) if filters else (), strict=True):
+        factor = len(bank) ** 0.5 / norm
+        bank.mul_(factor if found_inf is None else torch.where(found_inf == 0, factor, 1.0))

@@ -31,7 +31,7 @@ class Schedule:
         self.held, self.held_factor = math.inf, 1.0
         if swa is not None and swa.start is not None and swa.lr is not None:
             self.held, self.held_factor = round(swa.start * self.total), swa.lr
-        self.peaks = [group["lr"] for group in optimizer.param_groups]
+        self.peaks = [float(group["lr"]) for group in optimizer.param_groups]
         self.done = 0
         self.plateau_factor, self.best, self.waited = 1.0, math.inf, 0
         self._apply()
@@ -84,7 +84,11 @@ class Schedule:
     def _apply(self) -> None:
         factor = self.factor(self.done)
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * factor
+            if isinstance(group["lr"], torch.Tensor):
+                # On the device, where a recorded step reads it.
+                group["lr"].fill_(peak * factor)
+            else:
+                group["lr"] = peak * factor
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on from here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from truefit import dist, sharding
 from truefit.data.batch import Batch
 from truefit.errors import InputError
+from truefit.optim.execution import Recorder, Step, Taken
 from truefit.optim.uncompiled import uncompiled
 from truefit.precision import Precision, device_of
 
@@ -33,7 +35,8 @@ class GradientStep:
     """Clears gradients, runs backward, clips and steps, without asking the device for anything.
 
     A step whose loss or gradient is not finite is not taken, nor is any after it: `first_bad` then holds its
-    number on the device (-1 until then), and weights and buffers stay those from before it.
+    number on the device (-1 until then), and weights and buffers stay those from before it. recorder: replays steps
+    as a CUDA graph; what they read and write of this object is always the same memory.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class GradientStep:
         *,
         clip_norm: float | None,
         precision: Precision,
+        recorder: Recorder | None = None,
     ) -> None:
         self.optimizer, self.clip_norm, self.scaler = optimizer, clip_norm, precision.scaler
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -65,7 +69,21 @@ class GradientStep:
         self.saved: list[Tensor] = []
         device = device_of(network)
         self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+        self.number = torch.zeros((), dtype=torch.int64, device=device)
         self.missed = torch.zeros((), dtype=torch.int64, device=device)
+        self.recorder = recorder
+
+    def begin(self, number: int, missed: int, frozen: Sequence[nn.Module]) -> None:
+        """An epoch begins, or goes on, with its step `number` (from 0). missed: steps in a row that were skipped."""
+        self.first_bad.fill_(-1)
+        self.number.fill_(number)
+        self.missed.fill_(missed)
+        if self.recorder is not None:
+            self.recorder.begin(frozen)
+
+    def run(self, step: Step, batch: Batch) -> Taken:
+        """The step with this batch, or what is recorded of it."""
+        return step(batch) if self.recorder is None else self.recorder(step, batch)
 
     def clear(self) -> None:
         """Gradients to None, and buffers (BatchNorm's statistics) remembered."""
@@ -73,7 +91,13 @@ class GradientStep:
             self.optimizer.zero_grad(set_to_none=True)
         for split, _ in self.parts:
             split.grad = None
-        self.saved = [getattr(module, name).clone() for module, name in self.buffers]
+        buffers = [getattr(module, name).detach() for module, name in self.buffers]
+        self.saved = [torch.empty_like(buffer) for buffer in buffers]
+        for floating in (True, False):
+            # Of one type, so that a GPU copies all of them at once.
+            pairs = [p for p in zip(self.saved, buffers, strict=True) if p[0].is_floating_point() == floating]
+            if pairs:
+                torch._foreach_copy_([saved for saved, _ in pairs], [buffer for _, buffer in pairs])
 
     def backward(self, loss: Tensor) -> None:
         """Add this loss's gradients."""
@@ -121,20 +145,21 @@ class GradientStep:
             found.append(torch.where(now == before, 0.0, (now - before) * part))
         return found
 
-    def take(self, number: int, loss: Tensor) -> bool:
-        """Step `number` (from 0) of the epoch, whose mean loss is `loss`. False where it is known not to be taken."""
+    def take(self, loss: Tensor) -> bool:
+        """The epoch's next step, whose mean loss is `loss`. False where it is known not to be taken."""
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         norm = self._norm()
         finite = loss.isfinite() & self._gradient_is_fine(norm)
-        self.first_bad = torch.where((self.first_bad < 0) & ~finite, number, self.first_bad)
+        self.first_bad.copy_(torch.where((self.first_bad < 0) & ~finite, self.number, self.first_bad))
+        self.number.add_(1)
         if self.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
         taken = self._step()
         bad = self.first_bad >= 0
         for (module, name), saved in zip(self.buffers, self.saved, strict=True):
             buffer = getattr(module, name).detach()
-            buffer.copy_(torch.where(bad, saved, buffer))
+            torch.where(bad, saved, buffer, out=buffer)
         return taken
 
     def _norm(self) -> Tensor:
@@ -150,7 +175,7 @@ class GradientStep:
         if self.scaler is None:
             return norm.isfinite()
         # With a scaler an infinite gradient is everyday: it halves the scale and goes on, but not for ever.
-        self.missed = torch.where(norm.isfinite(), 0, self.missed + 1)
+        self.missed.copy_(torch.where(norm.isfinite(), 0, self.missed + 1))
         return self.missed < MOST_MISSED
 
     def _step(self) -> bool:

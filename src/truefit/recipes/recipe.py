@@ -23,8 +23,10 @@ class OptimizerConfig:
 
     lr: peak learning rate; None takes the optimiser's usual one.
     weight_decay: decoupled (adamw, muon) or added to the gradient (adam, sgd); never on biases and norms.
-    betas, eps: adam and adamw. momentum, nesterov: sgd and muon. lookahead: every so many steps the weights go back to
-    slow weights, which have come `lookahead_share` (above 0, at most 1) of the way to them; None: no slow weights.
+    betas, eps: adam and adamw. momentum, nesterov: sgd and muon. fixed_norm: muon; filters are scaled to the norm
+    sqrt(out) before each step, for networks with a norm layer after each convolution.
+    lookahead: every so many steps the weights go back to slow weights, which have come `lookahead_share` (above 0, at
+    most 1) of the way to them; None: no slow weights.
     """
 
     name: OptimizerName = "adamw"
@@ -34,6 +36,7 @@ class OptimizerConfig:
     eps: float = 1e-8
     momentum: float = 0.9
     nesterov: bool = True
+    fixed_norm: bool = False
     lookahead: int | None = None
     lookahead_share: float = 0.5
 
@@ -258,6 +261,10 @@ class Recipe:
     does so where training mirrors images too. "crops" averages over five crops, moved by a 16th of the side, and
     "flip-crops" over ten: five and ten times the work.
     precision: "auto" is float32; bfloat16 and float16 use autocast.
+    execution: how steps run on a CUDA device. "graph" records a step once as a CUDA graph and replays it; "compile"
+    puts the network through torch.compile first, which takes up to a minute at the start; "eager" does neither. "auto"
+    records the steps of models that are given by name. On other devices all are eager, as are steps of several
+    processes, in float16 and with lookahead.
     sampling: "balanced" shows equally many images of each class in an epoch, which is as long as ever: images of small
     classes several times, of large ones a part that changes from epoch to epoch. The numbers stand in config.json.
     augment: changes training images. The tensors of a data set of your own are changed only where it is said.
@@ -280,6 +287,7 @@ class Recipe:
     early_stopping: int | None = None
     averaging: Literal["auto", "none", "flip", "crops", "flip-crops"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    execution: Literal["auto", "eager", "graph", "compile"] = "auto"
     sampling: Literal["all", "balanced"] = "all"
 
     def __post_init__(self) -> None:
