@@ -14,7 +14,7 @@ WIDTHS = (64, 256, 256)
 PATCH = 2
 # Each principal direction of a patch, and its negative.
 DIRECTIONS = 2 * 3 * PATCH**2
-LOGIT_SCALE = 1 / 256
+LOGIT_SCALE = 1 / 64
 # Added to the variances before they are inverted, so that directions with hardly any are not blown up.
 LEAST_VARIANCE = 5e-4
 
@@ -32,13 +32,12 @@ class SpeedNet(nn.Module):
         self.blocks = nn.Sequential(
             *(_block(before, width) for before, width in zip((DIRECTIONS, *WIDTHS), WIDTHS, strict=False))
         )
-        self.pool = nn.AdaptiveMaxPool2d(1)
         self.head = nn.Linear(WIDTHS[-1], num_classes, bias=False)
         with torch.no_grad():
             self.head.weight /= self.head.weight.std()
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.pool(self.blocks(nn.functional.gelu(self.whiten(images)))).flatten(1)
+        features = self.blocks(nn.functional.gelu(self.whiten(images))).amax(dim=(2, 3))
         logits: Tensor = self.head(features) * LOGIT_SCALE
         return logits
 

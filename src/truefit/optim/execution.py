@@ -90,10 +90,16 @@ class Recorder:
         for parameter in self.parameters:
             parameter.grad = None
         graph = torch.cuda.CUDAGraph()
+        generator = torch.cuda.default_generators[batch.images.get_device()]
+        drawn = generator.clone_state()
         try:
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
                 taken = step(fixed)
         except RuntimeError as error:
+            with suppress(RuntimeError):
+                torch.cuda.synchronize()
+            # It still counts what it draws as a part of the graph.
+            generator.graphsafe_set_state(drawn)
             self._give_up(str(error).splitlines()[0])
             return None
         self.pool = graph.pool()
@@ -101,8 +107,6 @@ class Recorder:
 
     def _give_up(self, why: str) -> None:
         self.given_up = True
-        with suppress(RuntimeError):
-            torch.cuda.synchronize()
         for parameter in self.parameters:
             parameter.grad = None
         self.say(f"this network's steps can't be recorded as a CUDA graph, and are run one call after another: {why}")

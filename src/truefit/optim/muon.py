@@ -25,7 +25,7 @@ class Muon(torch.optim.Optimizer):
 
     lr: above 0. momentum: 0 to below 1. weight_decay: decoupled, a group's setting. fixed_norm: before each step
     filters are scaled to the norm sqrt(out), so that a step always turns them as far; for networks with a norm layer
-    after each convolution, which take no notice of the scale.
+    after each convolution, which take no notice of the scale. iterations: of the polynomial.
     """
 
     def __init__(
@@ -37,9 +37,10 @@ class Muon(torch.optim.Optimizer):
         nesterov: bool,
         weight_decay: float = 0.0,
         fixed_norm: bool = False,
+        iterations: int = 5,
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
-        super().__init__(params, {**defaults, "fixed_norm": fixed_norm})
+        super().__init__(params, {**defaults, "fixed_norm": fixed_norm, "iterations": iterations})
         # Tells the gradient step that this optimiser looks at `found_inf` on the device, as fused ones do.
         self._step_supports_amp_scaling = True
 
@@ -74,7 +75,7 @@ class Muon(torch.optim.Optimizer):
         momentum.lerp_(gradient, taken * (1 - group["momentum"]))
         direction = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
         matrix = direction.flatten(1)
-        update = orthogonalised(matrix).view_as(direction)
+        update = orthogonalised(matrix, group["iterations"]).view_as(direction)
         rate = taken * group["lr"]
         if group["weight_decay"]:
             parameter.mul_(1 - rate * group["weight_decay"])
@@ -101,12 +102,13 @@ class Muon(torch.optim.Optimizer):
             torch._foreach_mul_(parameters, 1 - rate * group["weight_decay"])
         alike: dict[torch.Size, list[int]] = {}
         for place, direction in enumerate(directions):
-            alike.setdefault(direction.flatten(1).shape, []).append(place)
-        for shape, places in alike.items():
-            updates = orthogonalised_together(torch.stack([directions[place].flatten(1) for place in places]))
-            updates = updates * (-rate * max(1.0, shape[0] / shape[1]) ** 0.5)
-            for place, update in zip(places, updates, strict=True):
-                parameters[place].add_(update.view_as(parameters[place]))
+            alike.setdefault(direction.shape, []).append(place)
+        for places in alike.values():
+            stacked = torch.stack([_as_it_lies(directions[place]) for place in places])
+            matrices = stacked.flatten(2)
+            rate_here = -rate * max(1.0, matrices.shape[1] / matrices.shape[2]) ** 0.5
+            updates = (orthogonalised_together(matrices, group["iterations"]) * rate_here).view_as(stacked)
+            torch._foreach_add_([_as_it_lies(parameters[place]) for place in places], list(updates.unbind()))
 
     def _step_vectors(self, parameters: list[Tensor], group: dict[str, Any], found_inf: Tensor | None) -> None:
         if not parameters:
@@ -139,7 +141,7 @@ class Muon(torch.optim.Optimizer):
         )
 
 
-def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
+def orthogonalised(matrix: Tensor, iterations: int = 5) -> Tensor:
     """Nearly the orthogonal factor of the matrix: singular values end between about 0.7 and 1.2.
 
     Each step multiplies X by a I + b G + c G^2, where G = X X^T. All these factors commute, so they are gathered
@@ -149,30 +151,35 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     x: Tensor = wide / (wide.norm() + 1e-7)
     gram = x @ x.T
     product: Tensor | None = None
-    for step in range(steps):
+    for iteration in range(iterations):
         factor = torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
         factor.diagonal().add_(3.4445)
         product = factor if product is None else factor @ product
-        if step < steps - 1:
+        if iteration < iterations - 1:
             gram = factor @ gram @ factor
     assert product is not None
     x = product @ x
     return x if matrix.shape[0] <= matrix.shape[1] else x.T
 
 
-def orthogonalised_together(matrices: Tensor, steps: int = 5) -> Tensor:
+def orthogonalised_together(matrices: Tensor, iterations: int = 5) -> Tensor:
     """As `orthogonalised`, of each of the matrices (n, rows, columns), computed in bfloat16; float32 comes back.
 
     The powers of the small square matrix are not gathered here: they would need more digits than bfloat16 has.
     """
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     x: Tensor = (wide / (wide.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(torch.bfloat16)
-    for _ in range(steps):
+    for _ in range(iterations):
         gram = x @ x.mT
         factor = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
         x = torch.baddbmm(x, factor, x, beta=3.4445)
     x = x.to(torch.float32)
     return x if matrices.shape[1] <= matrices.shape[2] else x.mT
+
+
+def _as_it_lies(filters: Tensor) -> Tensor:
+    """A view of filters in channels_last with their channels last: which columns are which makes no difference here."""
+    return filters.permute(0, 2, 3, 1) if filters.ndim == 4 else filters
 
 
 def _is_matrix(parameter: Tensor) -> bool:

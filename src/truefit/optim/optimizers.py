@@ -28,7 +28,12 @@ BUILDERS: dict[str, Callable[[Groups, OptimizerConfig], torch.optim.Optimizer]] 
         groups, lr=c.peak_lr, momentum=c.momentum, nesterov=c.nesterov and c.momentum > 0, fused=True
     ),
     "muon": lambda groups, c: Muon(
-        groups, lr=c.peak_lr, momentum=c.momentum, nesterov=c.nesterov, fixed_norm=c.fixed_norm
+        groups,
+        lr=c.peak_lr,
+        momentum=c.momentum,
+        nesterov=c.nesterov,
+        fixed_norm=c.fixed_norm,
+        iterations=c.iterations,
     ),
 }
 

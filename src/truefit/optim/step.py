@@ -156,11 +156,31 @@ class GradientStep:
         if self.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
         taken = self._step()
-        bad = self.first_bad >= 0
-        for (module, name), saved in zip(self.buffers, self.saved, strict=True):
-            buffer = getattr(module, name).detach()
-            torch.where(bad, saved, buffer, out=buffer)
+        self._put_back(self.first_bad >= 0)
         return taken
+
+    def _put_back(self, bad: Tensor) -> None:
+        """The buffers from before this step, where it was not taken."""
+        buffers = [getattr(module, name).detach() for module, name in self.buffers]
+        if bad.device.type != "cuda":
+            for buffer, saved in zip(buffers, self.saved, strict=True):
+                torch.where(bad, saved, buffer, out=buffer)
+            return
+        # As whole numbers, which add up exactly whatever their bits mean: a few kernels instead of one a buffer.
+        for width in (torch.int32, torch.int64):
+            pairs = [
+                (buffer.view(width), saved.view(width))
+                for buffer, saved in zip(buffers, self.saved, strict=True)
+                if buffer.element_size() == width.itemsize
+            ]
+            if pairs:
+                now = [buffer for buffer, _ in pairs]
+                back = list(torch._foreach_sub([saved for _, saved in pairs], now))
+                torch._foreach_mul_(back, bad.to(width))
+                torch._foreach_add_(now, back)
+        for buffer, saved in zip(buffers, self.saved, strict=True):
+            if buffer.element_size() not in (4, 8):
+                torch.where(bad, saved, buffer, out=buffer)
 
     def _norm(self) -> Tensor:
         """The gradient's L2 norm, over all parameters and all of their parts."""

@@ -24,7 +24,8 @@ class OptimizerConfig:
     lr: peak learning rate; None takes the optimiser's usual one.
     weight_decay: decoupled (adamw, muon) or added to the gradient (adam, sgd); never on biases and norms.
     betas, eps: adam and adamw. momentum, nesterov: sgd and muon. fixed_norm: muon; filters are scaled to the norm
-    sqrt(out) before each step, for networks with a norm layer after each convolution.
+    sqrt(out) before each step, for networks with a norm layer after each convolution. iterations: muon; how often the
+    polynomial that orthogonalises is applied, at least 1.
     lookahead: every so many steps the weights go back to slow weights, which have come `lookahead_share` (above 0, at
     most 1) of the way to them; None: no slow weights.
     """
@@ -37,6 +38,7 @@ class OptimizerConfig:
     momentum: float = 0.9
     nesterov: bool = True
     fixed_norm: bool = False
+    iterations: int = 5
     lookahead: int | None = None
     lookahead_share: float = 0.5
 
@@ -52,6 +54,7 @@ class OptimizerConfig:
         )
         require(self.eps > 0, "optimizer.eps", self.eps, "a number above 0")
         require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "from 0 to below 1")
+        require(self.iterations >= 1, "optimizer.iterations", self.iterations, "at least 1")
         every = self.lookahead
         require(every is None or every >= 1, "optimizer.lookahead", every, "at least 1", "--optimizer.lookahead 5")
         share = self.lookahead_share
