@@ -42,7 +42,8 @@ print("torch" in sys.modules)
     assert done.stdout.splitlines() == ["[]", "[]", "True"]
 
 
-def test_the_first_step_imports_neither_scikit_learn_nor_scipy_nor_a_compiler():
+@pytest.mark.parametrize("optimizer", ["muon", "adam", "adamw", "sgd"])
+def test_the_first_step_imports_neither_scikit_learn_nor_scipy_nor_a_compiler(optimizer: str):
     """Each of these takes longer than all that truefit does until then."""
     code = """
 import sys, torch, truefit
@@ -52,7 +53,9 @@ def watch(event):
     if type(event).__name__ == "StepFinished":
         print([name for name in heavy if name in sys.modules])
         raise KeyboardInterrupt
-trainer = truefit.Trainer("convnet", epochs=1, observers=[watch])
+from truefit.recipes.recipe import OptimizerConfig
+recipe = truefit.Recipe(epochs=1, optimizer=OptimizerConfig(name=sys.argv[1]))
+trainer = truefit.Trainer("convnet", recipe, observers=[watch])
 try:
     trainer.fit("digits")
 except KeyboardInterrupt:
@@ -62,7 +65,7 @@ print([name for name in names if hasattr(getattr(Optimizer, name).__wrapped__, "
 torch.optim.SGD(torch.nn.Linear(1, 1).parameters()).zero_grad()
 print("torch._dynamo" in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, optimizer], capture_output=True, text=True, check=True)
     # What torch does otherwise is as it was.
     assert done.stdout.splitlines() == ["[]", "[]", "True"]
 

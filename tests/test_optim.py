@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -334,3 +336,41 @@ def test_the_rate_stays_where_weights_are_averaged() -> None:
 def test_two_averages_at_once_are_an_error() -> None:
     with pytest.raises(InputError, match="both say"):
         Recipe(ema=EmaConfig(decay=0.9), swa=SwaConfig(start=0.5))
+
+
+def test_hooks_schedulers_and_a_step_of_ones_own_are_called_as_ever() -> None:
+    """The first step of torch's optimisers goes past their wrappers only where nothing hangs on them."""
+    code = """
+import sys, torch
+from torch import nn
+from truefit.optim import uncompiled
+
+class Counting(torch.optim.SGD):
+    steps = 0
+    def step(self, closure=None):
+        self.steps += 1
+
+def made(kind):
+    weight = nn.Parameter(torch.ones(1))
+    weight.grad = torch.ones(1)
+    return weight, kind([weight], lr=0.5)
+
+called = []
+weight, plain = made(torch.optim.SGD)
+uncompiled.step(plain)
+print(weight.tolist(), "torch._dynamo" in sys.modules)
+weight, own = made(Counting)
+uncompiled.step(own)
+print(own.steps)
+weight, hooked = made(torch.optim.Adam)
+hooked.register_step_post_hook(lambda *_: called.append("hook"))
+uncompiled.step(hooked)
+print(called)
+weight, scheduled = made(torch.optim.SGD)
+scheduler = torch.optim.lr_scheduler.StepLR(scheduled, 1)
+uncompiled.step(scheduled)
+scheduler.step()
+print(weight.tolist(), scheduled.param_groups[0]["lr"])
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["[0.5] False", "1", "['hook']", "[0.5] 0.05"], done.stderr

@@ -32,12 +32,14 @@ class SpeedNet(nn.Module):
         self.blocks = nn.Sequential(
             *(_block(before, width) for before, width in zip((DIRECTIONS, *WIDTHS), WIDTHS, strict=False))
         )
+        # Not amax: compiled, its gradient looks for the largest value among values that were computed anew.
+        self.pool = nn.AdaptiveMaxPool2d(1)
         self.head = nn.Linear(WIDTHS[-1], num_classes, bias=False)
         with torch.no_grad():
             self.head.weight /= self.head.weight.std()
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.blocks(nn.functional.gelu(self.whiten(images))).amax(dim=(2, 3))
+        features = self.pool(self.blocks(nn.functional.gelu(self.whiten(images)))).flatten(1)
         logits: Tensor = self.head(features) * LOGIT_SCALE
         return logits
 

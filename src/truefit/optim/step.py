@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from truefit import dist, sharding
 from truefit.data.batch import Batch
 from truefit.errors import InputError
+from truefit.optim import uncompiled
 from truefit.optim.execution import Recorder, Step, Taken
-from truefit.optim.uncompiled import uncompiled
 from truefit.precision import Precision, device_of
 
 # Steps in a row that a gradient scaler may skip: by then it has halved its scale from 2^16 to below 2^-8.
@@ -87,7 +87,7 @@ class GradientStep:
 
     def clear(self) -> None:
         """Gradients to None, and buffers (BatchNorm's statistics) remembered."""
-        with uncompiled():
+        with uncompiled.uncompiled():
             self.optimizer.zero_grad(set_to_none=True)
         for split, _ in self.parts:
             split.grad = None
@@ -208,11 +208,11 @@ class GradientStep:
             # Fused optimisers look at this flag on the device themselves, as they do for GradScaler.
             _write_first_momenta(optimizer)
             optimizer.found_inf = (self.first_bad >= 0).to(torch.float32)
-            optimizer.step()
+            uncompiled.step(optimizer)
             del optimizer.found_inf
         elif int(self.first_bad) < 0:
             # The others are asked from here: nothing on the CPU, one wait a step elsewhere, as in GradScaler.
-            optimizer.step()
+            uncompiled.step(optimizer)
         else:
             return False
         return True
