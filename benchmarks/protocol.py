@@ -20,7 +20,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 def save(name: str, protocol: str, result: dict[str, Any]) -> None:
     """Write results/NAME.json: the protocol in words, the figures, and what they were made with."""
-    content = {"protocol": protocol, **result, **MADE_WITH, "threads": torch.get_num_threads()}
+    content = {"protocol": protocol, **MADE_WITH, "threads": torch.get_num_threads(), **result}
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
