@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from parts import BrokeOffError, assert_same_run, broken_off, ended_at, longer, network, notes, recipe, train
 
 from helpers import image_set
@@ -190,3 +191,14 @@ def test_what_is_done_again_after_the_last_epoch_counts_as_one_look(tmp_path: Pa
     calibrated(tmp_path / "whole", [nobody])
     ledgers = [(tmp_path / name / "ledger.jsonl").read_bytes() for name in ("run", "whole")]
     assert ledgers[0] == ledgers[1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device on this machine")
+def test_a_run_that_was_begun_on_a_gpu_is_not_gone_on_with_without_one(tmp_path: Path) -> None:
+    broken_off(recipe("sgd"), tmp_path / "run", 3)
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    before = config.read_text()
+    with pytest.raises(InputError, match="begun on a GPU"):
+        train(recipe("sgd"), out=tmp_path / "run", resume=True)
+    assert config.read_text() == before

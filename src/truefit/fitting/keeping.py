@@ -6,6 +6,8 @@ from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+
 from truefit.checkpoint.interval import Interval
 from truefit.checkpoint.saver import Capture, Saver
 from truefit.checkpoint.signals import Signals
@@ -55,9 +57,14 @@ def settings_of(folder: RunFolder | None, device: str | None, workers: int) -> S
         return None
     if plain is None:
         return None
-    settings = {**plain, "workers": workers}
-    if device is not None:
-        settings["device"] = device
+    settings = {**plain, "workers": workers, "device": device or plain.get("device")}
+    if device is None and str(settings["device"]).startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(
+            "the run was begun on a GPU, and there is none here",
+            where=folder.path if folder is not None else None,
+            found=settings["device"],
+            fix="go on where there is one, or begin a new run with its weights (--from) elsewhere",
+        )
     return from_plain(Settings, settings, where="config.json: settings")
 
 
