@@ -338,17 +338,10 @@ def test_two_averages_at_once_are_an_error() -> None:
         Recipe(ema=EmaConfig(decay=0.9), swa=SwaConfig(start=0.5))
 
 
-def test_hooks_schedulers_and_a_step_of_ones_own_are_called_as_ever() -> None:
-    """The first step of torch's optimisers goes past their wrappers only where nothing hangs on them."""
-    code = """
-import sys, torch
+SHORT_WAY = """
+import functools, sys, torch
 from torch import nn
 from truefit.optim import uncompiled
-
-class Counting(torch.optim.SGD):
-    steps = 0
-    def step(self, closure=None):
-        self.steps += 1
 
 def made(kind):
     weight = nn.Parameter(torch.ones(1))
@@ -357,21 +350,54 @@ def made(kind):
         return weight, kind([weight], lr=0.5)
 
 called = []
-weight, plain = made(torch.optim.SGD)
-uncompiled.step(plain)
-print(weight.tolist(), "torch._dynamo" in sys.modules)
-weight, own = made(Counting)
-uncompiled.step(own)
-print(own.steps)
-weight, hooked = made(torch.optim.Adam)
-hooked.register_step_post_hook(lambda *_: called.append("hook"))
-uncompiled.step(hooked)
-print(called)
-weight, scheduled = made(torch.optim.SGD)
-scheduler = torch.optim.lr_scheduler.StepLR(scheduled, 1)
-uncompiled.step(scheduled)
-scheduler.step()
-print(weight.tolist(), scheduled.param_groups[0]["lr"])
 """
+
+
+@pytest.mark.parametrize(
+    ("case", "wanted"),
+    {
+        "torch's own": ("weight, it = made(torch.optim.SGD)", "[0.5] [] False"),
+        "a hook": (
+            "weight, it = made(torch.optim.SGD)\nit.register_step_post_hook(lambda *_: called.append(1))",
+            "[0.5] [1] True",
+        ),
+        "a class of one's own": (
+            (
+                "class Own(torch.optim.SGD):\n"
+                "    def step(self, closure=None):\n        called.append(2)\n        super().step()\n"
+                "weight, it = made(Own)"
+            ),
+            "[0.5] [2] True",
+        ),
+        "a step put into the class": (
+            (
+                "before = torch.optim.SGD.step\n"
+                "@functools.wraps(before)\ndef step(self, closure=None):\n    called.append(3)\n    before(self)\n"
+                "torch.optim.SGD.step = step\nweight, it = made(torch.optim.SGD)"
+            ),
+            "[0.5] [3] True",
+        ),
+        "a step put into the object": (
+            "weight, it = made(torch.optim.SGD)\nit.step = lambda: called.append(4)",
+            "[1.0] [4] False",
+        ),
+        "no optimiser of torch's": (
+            "weight = nn.Parameter(torch.ones(1))\nclass It:\n    def step(self): called.append(5)\nit = It()",
+            "[1.0] [5] False",
+        ),
+    }.values(),
+    ids=("torch", "hook", "class", "in the class", "in the object", "not torch"),
+)
+def test_the_first_step_goes_past_torchs_wrappers_only_where_nothing_else_hangs_on_it(case: str, wanted: str) -> None:
+    """A process each, as the compiler stays once it is loaded: the weight, what was called, is it loaded?"""
+    code = SHORT_WAY + case + '\nuncompiled.step(it)\nprint(weight.tolist(), called, "torch._dynamo" in sys.modules)'
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines() == ["[0.5] False", "1", "['hook']", "[0.5] 0.05"], done.stderr
+    assert done.stdout.strip() == wanted, done.stderr
+
+
+def test_muon_leaves_a_bank_of_zeros_with_a_fixed_norm_finite() -> None:
+    bank = nn.Parameter(torch.zeros(2, 3, 3, 3))
+    bank.grad = torch.ones_like(bank)
+    Muon([bank], lr=0.1, momentum=0.9, nesterov=True, fixed_norm=True).step()
+    assert bank.isfinite().all()
+    assert bank.abs().sum() > 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from helpers import CLASSES, image_set
-from truefit import Trainer, find_recipe
+from truefit import ImageSet, Trainer, find_recipe
 from truefit.models.lookup import build_model, image_sizes
 
 
@@ -26,3 +27,23 @@ def test_the_recipe_takes_steps_that_change_every_weight() -> None:
     assert len(run.history) == 2
     after = dict(run.network.named_parameters())
     assert all(not torch.equal(after[name], weight) for name, weight in before.items())
+
+
+def test_a_named_model_whitens_patches_of_the_training_images_and_one_of_ones_own_is_learnt_as_it_is() -> None:
+    recipe = replace(find_recipe("speedrun"), epochs=1, batch_size=8)
+    images = numbered(24)
+    named = Trainer("speednet", recipe).fit(images).network
+    patches = torch.randn(50, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    assert not named.whiten.weight.requires_grad
+    network = build_model("speednet", CLASSES)
+    assert network.whiten.weight.requires_grad
+    network.initialise_from(patches)
+    white = network.whiten(patches).detach()[:, :12].transpose(0, 1).flatten(1)
+    white = white - network.whiten.bias.detach()[:12, None]
+    covariance = white @ white.T / white.shape[1]
+    assert torch.allclose(covariance, torch.eye(12), atol=0.1)
+
+
+def numbered(n: int) -> ImageSet:
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 24, 24, 3), dtype=np.uint8)
+    return ImageSet(split="train", classes=tuple("abcd"), labels=np.arange(n) % CLASSES, pixels=pixels, image_size=24)

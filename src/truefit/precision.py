@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from truefit.errors import InputError
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+# Of malloc.h: from which size on a piece is fetched for itself, and how much is kept (-1: all). Bytes.
+M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
+LARGEST_KEPT = 2**27
 
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -134,14 +136,14 @@ def _keep_memory() -> None:
     """Have the C library keep what is freed for what is asked for next, in this process and from now on.
 
     glibc gives large pieces back to the system at once, and each step of a training then begins with fetching them
-    again, page by page: a fifth of the time of a step of small networks on large images. Other C libraries are left.
+    again, page by page: up to a fifth of the time of a step of small networks on large images. Very large pieces still
+    go back, as a heap of them would have gaps that nothing fits in. Other C libraries are left.
     """
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):
             libc = ctypes.CDLL(None)
-            # From malloc.h: no piece is mapped for itself, and the heap's end is not given back.
-            libc.mallopt(M_MMAP_MAX, 0)
-            libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+            libc.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
+            libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
 class Precision:

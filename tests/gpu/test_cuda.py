@@ -302,7 +302,8 @@ def test_a_named_model_learns(model: str, precision: Any) -> None:
     assert run.evaluation.accuracy > 0.6
 
 
-def test_two_trainings_are_equal_and_one_that_was_killed_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("execution", ["graph", "eager"])
+def test_two_trainings_are_equal_and_one_that_was_killed_too(execution: Any, tmp_path: Path) -> None:
     recipe = Recipe(epochs=3, batch_size=4, ema=EmaConfig(decay=0.9), optimizer=OptimizerConfig(name="muon"))
 
     def train(stop: int | None = None, **fit: Any) -> truefit.Run:
@@ -310,10 +311,10 @@ def test_two_trainings_are_equal_and_one_that_was_killed_too(tmp_path: Path) -> 
             if isinstance(event, StepFinished) and 10 * event.epoch + event.step == stop:
                 raise KeyboardInterrupt
 
-        return Trainer("convnet", recipe, observers=[watch]).fit(data(), **fit)
+        return Trainer("convnet", replace(recipe, execution=execution), observers=[watch]).fit(data(), **fit)
 
     first, second = train(), train()
-    assert first.config["settings"]["recorded"]
+    assert first.config["settings"]["recorded"] == (execution == "graph")
     assert_same_weights(first.network, second.network)
     for stop in (1, 13, 24):
         out = tmp_path / str(stop)

@@ -54,7 +54,7 @@ class Epochs:
         recipe, settings, notify, length = setup.recipe, setup.settings, setup.plan.notify, setup.length
         training = setup.batches(setup.training_set, "training set", recipe.batch_size, setup.plan.seed)
         freezing = self._freezing = Freezing(setup.network, recipe.transfer, length.epochs)
-        optimizer = build_optimizer(setup.network, recipe.optimizer, freezing.rates(), recorded=settings.recorded)
+        optimizer = build_optimizer(setup.network, recipe.optimizer, freezing.rates(), recorded=setup.recorded)
         # An iterable set has no length: its schedule is by epochs alone.
         schedule = Schedule(
             optimizer, recipe.schedule, steps_per_epoch=training.steps or 1, epochs=length.laid_out, swa=recipe.swa
@@ -87,7 +87,7 @@ class Epochs:
         while progress.epoch < setup.length.epochs and not self._has_waited_enough():
             epoch, start = progress.epoch, progress.begin()
             steps = length.of_epoch(epoch)
-            with compiled(setup.network, settings.compiled):
+            with compiled(setup.network, setup.compiled):
                 trained = loop.train_epoch(
                     setup.network,
                     _shortened(training, steps, clock),

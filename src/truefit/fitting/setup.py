@@ -151,9 +151,15 @@ class Setup:
 
     def _first_images(self) -> Tensor:
         """The beginning of a shuffled epoch of training, as the network gets it: (N, C, H, W) on the device."""
-        seed = rng.key(self.plan.seed, "first images")
-        batches = self.batches(self.training_set, "training set", INITIAL_IMAGES, seed, epochs=1)
-        with closing(batches.epoch(0)) as stream:
+        batches = make_batches(
+            self.training_set,
+            batch_size=INITIAL_IMAGES,
+            device=self.device,
+            role="training set",
+            pipeline=replace(self.config.pipeline, augmentation=self.recipe.augment),
+            seed=rng.key(self.plan.seed, "first images"),
+        )
+        with dist.alone(), closing(batches.epoch(0)) as stream:
             return next(stream).images
 
     def _side(self) -> int | None:
@@ -196,10 +202,20 @@ class Setup:
         named = isinstance(model, str) and ":" not in model.removeprefix("timm:")
         return recipe.execution in ("graph", "compile") or (recipe.execution == "auto" and named)
 
+    @property
+    def recorded(self) -> bool:
+        """Whether steps are recorded now: a run of one process may be gone on with by several."""
+        return self.settings.recorded and dist.world() == 1
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the network is trained through torch.compile now."""
+        return self.settings.compiled and dist.world() == 1
+
     def gradient_step(self, network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision) -> GradientStep:
         """The step of one training: its epochs share what is recorded of it."""
         recorder = None
-        if self.settings.recorded:
+        if self.recorded:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             recorder = Recorder(parameters, self.device, lambda text: self.plan.notify(Note(text=text)))
         return GradientStep(network, optimizer, clip_norm=self.recipe.clip_norm, precision=precision, recorder=recorder)

@@ -120,7 +120,7 @@ def trial(setup: Setup, most: float, stand: float) -> float:
     )
     assert training.steps is not None
     # Where steps are recorded those before that are slow, and the one in which it happens.
-    slow = WARM_UP + 1 if setup.settings.recorded else SLOW_STEPS
+    slow = WARM_UP + 1 if setup.recorded else SLOW_STEPS
     marks = [time.perf_counter()]
     until = marks[0] + min(TRIAL_SECONDS, TRIAL_SHARE * most)
 
@@ -130,9 +130,9 @@ def trial(setup: Setup, most: float, stand: float) -> float:
                 torch.get_device_module(setup.device).synchronize()
             marks.append(time.perf_counter())
 
-    optimizer = build_optimizer(network, recipe.optimizer, recorded=setup.settings.recorded)
+    optimizer = build_optimizer(network, recipe.optimizer, recorded=setup.recorded)
     precision = Precision(setup.settings.precision, setup.device)
-    with compiled(network, setup.settings.compiled):
+    with compiled(network, setup.compiled):
         loop.train_epoch(
             network,
             Shortened(training, training.steps, lambda: _agreed(len(marks) > slow + 2 and marks[-1] > until)),

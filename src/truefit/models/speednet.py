@@ -28,7 +28,6 @@ class SpeedNet(nn.Module):
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
         self.whiten = nn.Conv2d(3, DIRECTIONS, PATCH)
-        self.whiten.weight.requires_grad_(False)
         self.blocks = nn.Sequential(
             *(_block(before, width) for before, width in zip((DIRECTIONS, *WIDTHS), WIDTHS, strict=False))
         )
@@ -45,11 +44,14 @@ class SpeedNet(nn.Module):
 
     @torch.no_grad()
     def initialise_from(self, images: Tensor) -> None:
-        """The principal directions of the patches of these images (N, 3, H, W), each divided by its deviation."""
+        """Whiten by the principal directions of patches of these images (N, 3, H, W), each over its deviation, and leave
+        it at that; until this is called the first convolution is learnt as any other.
+        """
         patches = nn.functional.unfold(images, PATCH).transpose(1, 2).reshape(-1, 3 * PATCH**2)
         variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
         whitening = (directions / (variances + LEAST_VARIANCE).sqrt()).T.reshape(-1, 3, PATCH, PATCH)
         self.whiten.weight.copy_(torch.cat([whitening, -whitening]))
+        self.whiten.weight.requires_grad_(False)
 
 
 def _block(before: int, width: int) -> nn.Sequential:

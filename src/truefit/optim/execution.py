@@ -44,7 +44,7 @@ class Recorder:
     """
 
     def __init__(self, parameters: Sequence[Tensor], device: torch.device, say: Callable[[str], None]) -> None:
-        self.parameters, self.say = parameters, say
+        self.parameters, self.device, self.say = parameters, device, say
         self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self.pool: Any = None
         self.graphs: dict[Any, _Recorded] = {}
@@ -56,13 +56,18 @@ class Recorder:
 
     def begin(self, frozen: Sequence[nn.Module]) -> None:
         """An epoch begins, with these modules frozen."""
-        self.kind = (tuple(map(id, frozen)), tuple(parameter.requires_grad for parameter in self.parameters))
+        kind = (tuple(map(id, frozen)), tuple(parameter.requires_grad for parameter in self.parameters))
+        if kind != self.kind:
+            # What was recorded is not needed again, and holds the memory of whole steps.
+            self.kind = kind
+            self.graphs.clear()
+            self.seen.clear()
 
     def __call__(self, step: Step, batch: Batch) -> Taken:
         if self.given_up:
             return step(batch)
         shapes = [(part.shape, part.stride(), part.dtype) for part in (batch.images, batch.targets)]
-        key = (self.kind, *shapes)
+        key = tuple(shapes)
         if key in self.graphs and self._has_checked(batch):
             return self.graphs[key].replay(batch, self.parameters)
         self.seen[key] += 1
@@ -73,10 +78,11 @@ class Recorder:
             self.graphs[key] = recorded
             return recorded.replay(batch, self.parameters)
         # On the stream that it is recorded on later: gradients must not be tied to another one by then.
-        self.stream.wait_stream(torch.cuda.current_stream())
+        current = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
             taken = step(batch)
-        torch.cuda.current_stream().wait_stream(self.stream)
+        current.wait_stream(self.stream)
         if batch.labels:
             self.lowest, self.highest = min(self.lowest, batch.labels[0]), max(self.highest, batch.labels[-1])
         return taken
@@ -93,11 +99,17 @@ class Recorder:
         generator = torch.cuda.default_generators[batch.images.get_device()]
         drawn = generator.clone_state()
         try:
-            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+            with torch.cuda.graph(
+                graph,
+                pool=self.pool,
+                stream=self.stream,
+                # The thread that pins a DataLoader's batches goes on meanwhile.
+                capture_error_mode="thread_local",
+            ):
                 taken = step(fixed)
         except RuntimeError as error:
             with suppress(RuntimeError):
-                torch.cuda.synchronize()
+                torch.cuda.synchronize(self.device)
             # It still counts what it draws as a part of the graph.
             generator.graphsafe_set_state(drawn)
             self._give_up(str(error).splitlines()[0])
@@ -107,6 +119,7 @@ class Recorder:
 
     def _give_up(self, why: str) -> None:
         self.given_up = True
+        self.graphs.clear()
         for parameter in self.parameters:
             parameter.grad = None
         self.say(f"this network's steps can't be recorded as a CUDA graph, and are run one call after another: {why}")

@@ -40,7 +40,9 @@ class Muon(torch.optim.Optimizer):
         iterations: int = 5,
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
-        super().__init__(params, {**defaults, "fixed_norm": fixed_norm, "iterations": iterations})
+        # fused: where Adam's count of steps lies when a state is loaded, as torch reads it.
+        more = {"fixed_norm": fixed_norm, "iterations": iterations, "fused": True}
+        super().__init__(params, {**defaults, **more})
         # Tells the gradient step that this optimiser looks at `found_inf` on the device, as fused ones do.
         self._step_supports_amp_scaling = True
 
@@ -189,5 +191,6 @@ def _is_matrix(parameter: Tensor) -> bool:
 def _scale(filters: list[Tensor], found_inf: Tensor | None) -> None:
     """Scale each bank of filters (out, in, h, w) to the norm sqrt(out); none where the step is not to be taken."""
     for bank, norm in zip(filters, torch._foreach_norm(filters) if filters else (), strict=True):
-        factor = len(bank) ** 0.5 / norm
-        bank.mul_(factor if found_inf is None else torch.where(found_inf == 0, factor, 1.0))
+        # A bank of zeros stays one.
+        scaled = norm > 0 if found_inf is None else (norm > 0) & (found_inf == 0)
+        bank.mul_(torch.where(scaled, len(bank) ** 0.5 / norm, 1.0))

@@ -62,7 +62,8 @@ def build_optimizer(
     if recorded:
         for group in groups:
             # Adam asks for the second; to the others it says nothing.
-            group.update(lr=torch.tensor(group["lr"], device=device_of(network)), capturable=True)
+            rate = torch.tensor(group["lr"], device=device_of(network))
+            group.update(peak=group["lr"], lr=rate, capturable=True)
     with uncompiled():
         optimizer = BUILDERS[config.name]([group for group in groups if group["params"]], config)
     if config.lookahead is not None:

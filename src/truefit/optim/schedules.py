@@ -31,7 +31,7 @@ class Schedule:
         self.held, self.held_factor = math.inf, 1.0
         if swa is not None and swa.start is not None and swa.lr is not None:
             self.held, self.held_factor = round(swa.start * self.total), swa.lr
-        self.peaks = [float(group["lr"]) for group in optimizer.param_groups]
+        self.peaks = [float(group.get("peak", group["lr"])) for group in optimizer.param_groups]
         self.done = 0
         self.plateau_factor, self.best, self.waited = 1.0, math.inf, 0
         self._apply()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -36,21 +36,39 @@ def uncompiled() -> Iterator[None]:
 
 
 def step(stepped: Optimizer) -> None:
-    """`stepped.step()`, past the wrappers of torch's own optimisers that tell the compiler where a step begins and ends.
+    """`stepped.step()`, past the wrappers of torch's own optimisers that tell the compiler where a step is.
 
-    They are passed only where nothing else hangs on them: no hooks, no compiler, no `step` of the object's own, which
-    torch's schedulers put there.
+    They are passed only where nothing else hangs on them: no hooks, no compiler, no `step` that somebody has put in the
+    place of the class's or the object's own.
     """
+    plain = None if "torch._dynamo" in sys.modules else _unwrapped(stepped)
+    if plain is None:
+        stepped.step()
+        return
+    with torch.set_grad_enabled(stepped.defaults.get("differentiable", False)):
+        plain(stepped)
+
+
+def _unwrapped(stepped: Optimizer) -> Any:
+    """The step of one of torch's classes without torch's wrappers; None where there is anything else about it."""
+    if not type(stepped).__module__.startswith("torch.optim.") or "step" in vars(stepped):
+        return None
     hooks = (
         optimizer._global_optimizer_pre_hooks,
         optimizer._global_optimizer_post_hooks,
         stepped._optimizer_step_pre_hooks,
         stepped._optimizer_step_post_hooks,
     )
-    plain = inspect.unwrap(type(stepped).step)
-    known = plain.__module__.startswith("torch.optim.")
-    if "torch._dynamo" in sys.modules or "step" in vars(stepped) or any(hooks) or not known:
-        stepped.step()
-        return
-    with torch.set_grad_enabled(stepped.defaults.get("differentiable", False)):
-        plain(stepped)
+    found: Any = type(stepped).step
+    while getattr(found, "__code__", None) in _wrappers():
+        found = found.__wrapped__
+    return None if any(hooks) or hasattr(found, "__wrapped__") else found
+
+
+@cache
+def _wrappers() -> tuple[Any, ...]:
+    """The code of the functions that torch wraps around each step."""
+
+    def nothing(self: Any) -> None: ...
+
+    return Optimizer.profile_hook_step(nothing).__code__, optimizer._use_grad_for_differentiable(nothing).__code__

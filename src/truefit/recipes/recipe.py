@@ -267,7 +267,7 @@ class Recipe:
     execution: how steps run on a CUDA device. "graph" records a step once as a CUDA graph and replays it; "compile"
     puts the network through torch.compile first, which takes up to a minute at the start; "eager" does neither. "auto"
     records the steps of models that are given by name. On other devices all are eager, as are steps of several
-    processes, in float16 and with lookahead.
+    processes; in float16 and with lookahead none is recorded.
     sampling: "balanced" shows equally many images of each class in an epoch, which is as long as ever: images of small
     classes several times, of large ones a part that changes from epoch to epoch. The numbers stand in config.json.
     augment: changes training images. The tensors of a data set of your own are changed only where it is said.
