@@ -44,8 +44,9 @@ class SpeedNet(nn.Module):
 
     @torch.no_grad()
     def initialise_from(self, images: Tensor) -> None:
-        """Whiten by the principal directions of patches of these images (N, 3, H, W), each over its deviation, and leave
-        it at that; until this is called the first convolution is learnt as any other.
+        """Whiten by the principal directions of patches of these images (N, 3, H, W), and leave it at that.
+
+        Until this is called the first convolution is learnt as any other.
         """
         patches = nn.functional.unfold(images, PATCH).transpose(1, 2).reshape(-1, 3 * PATCH**2)
         variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
