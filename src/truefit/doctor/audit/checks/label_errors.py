@@ -1,8 +1,17 @@
 """Which labels are likely wrong, by networks that never saw the image?"""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
 from truefit.doctor.audit.check import Seen, Suspect
 from truefit.doctor.audit.material import Material
 from truefit.doctor.finding import Outcome, Severity
+
+if TYPE_CHECKING:
+    from truefit.data.imageset import ImageSet
 
 CODE, NAME, SEVERITY = "FIT508", "likely-label-errors", Severity.TIP
 HEALTHY = "networks trained on the rest find the given class at least conceivable"
@@ -27,9 +36,13 @@ def look(material: Material) -> Seen:
         import cleanlab  # noqa: F401
     except ImportError:
         return Seen(outcome=Outcome.NOT_RUN, message=message, reason="needs pip install 'truefit[audit]'")
+    from truefit.doctor.audit.features import can_see
     from truefit.doctor.audit.labels import find_label_errors
 
-    found = find_label_errors(material.facts.thumbnails[rows], material.labels[rows], material.classes)
+    pictures = _pictures(material, rows) if can_see() else None
+    found = find_label_errors(
+        material.facts.thumbnails[rows], material.labels[rows], material.classes, pictures=pictures
+    )
     suspects = tuple(
         Suspect(
             rows=(rows[error.row],),
@@ -41,7 +54,7 @@ def look(material: Material) -> Seen:
         )
         for error in found
     )
-    numbers = {"images": len(rows), "suspects": len(suspects)}
+    numbers = {"images": len(rows), "suspects": len(suspects), "pretrained_network": pictures is not None}
     if not suspects:
         return Seen(outcome=Outcome.OK, message="no label looks wrong", numbers=numbers)
     return Seen(
@@ -50,4 +63,20 @@ def look(material: Material) -> Seen:
         "where one label in a hundred is",
         numbers=numbers,
         suspects=suspects,
+    )
+
+
+def _pictures(material: Material, rows: list[int]) -> ImageSet:
+    """The images at these rows for a pretrained network: from their files, where there are any."""
+    from truefit.data.imageset import ImageSet
+    from truefit.doctor.audit.features import SIDE
+
+    files = None if material.paths is None else tuple(material.paths[row] for row in rows)
+    return ImageSet(
+        split=material.splits[0],
+        classes=material.classes,
+        labels=material.labels[rows],
+        paths=files,
+        pixels=np.ascontiguousarray(material.facts.thumbnails[rows]) if files is None else None,
+        image_size=SIDE if files is not None else None,
     )
