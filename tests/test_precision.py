@@ -17,7 +17,7 @@ from helpers import CLASSES, assert_same_weights, image_set, tiny_network, weigh
 from truefit import InputError, NonFiniteError, loop
 from truefit.data.batches import DatasetBatches
 from truefit.data.plan import Plan
-from truefit.precision import Precision, describe, device_of, find_device, resolve, threads
+from truefit.precision import Precision, describe, device_of, fastest, find_device, resolve, threads
 from truefit.tasks.given_loss import GivenLoss
 from truefit.tasks.single_label import SingleLabel
 
@@ -219,3 +219,11 @@ with threads(1):
     alone, kept = map(int, done.stdout.split())
     assert alone > 1_000
     assert kept < 100
+
+
+def test_grouped_convolutions_keep_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: True)
+    cpu = CPU
+    assert fastest(nn.Sequential(nn.Conv2d(4, 4, 3)), cpu) == "bfloat16"
+    assert fastest(nn.Sequential(nn.Conv2d(4, 4, 3, groups=4)), cpu) == "float32"
+    assert fastest(nn.Sequential(nn.Conv2d(4, 4, 3, groups=4)), torch.device("cuda")) == "bfloat16"

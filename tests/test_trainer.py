@@ -517,6 +517,32 @@ def test_clip_norm_bounds_the_step():
     assert moved(None) > 0.02
 
 
+def test_fastest_trains_in_bfloat16_and_measures_in_float32(tmp_path, monkeypatch):
+    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: True)
+    seen = set()
+
+    class Watching(Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            out = super().forward(images)
+            seen.add((self.training, out.dtype))
+            return out
+
+    run = Trainer(Watching(), replace(PLAIN, precision="fastest")).fit(points(), points(20, 1), out=tmp_path / "run")
+    assert seen == {(True, torch.bfloat16), (False, torch.float32)}
+    assert run.config["settings"]["training_precision"] == "bfloat16"
+    assert run.config["settings"]["precision"] == "float32"
+    again = truefit.evaluate(truefit.load(tmp_path / "run", network=Linear()).predictor, points(20, 1))
+    assert (again.correct, again.loss) == (run.evaluation.correct, run.evaluation.loss)
+
+
+def test_fastest_is_float32_without_units_for_bfloat16(monkeypatch):
+    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: False)
+    fast = Trainer(Linear(), replace(PLAIN, precision="fastest")).fit(points(), points(20, 1))
+    plain = Trainer(Linear(), PLAIN).fit(points(), points(20, 1))
+    assert fast.config["settings"]["training_precision"] == "float32"
+    assert all(torch.equal(a, b) for a, b in zip(fast.network.parameters(), plain.network.parameters(), strict=True))
+
+
 def test_bfloat16_computes_in_bfloat16_and_keeps_weights_in_float32(tmp_path):
     dtypes = set()
 

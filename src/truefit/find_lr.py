@@ -152,7 +152,7 @@ def _run(setup: Setup, lowest: float, highest: float, steps: int) -> tuple[list[
                     scheduler=schedule,
                     accumulate=setup.recipe.accumulate,
                     clip_norm=setup.recipe.clip_norm,
-                    precision=Precision(setup.settings.precision, setup.device),
+                    precision=Precision(setup.settings.training_precision, setup.device),
                     observe=watch,
                 )
                 epoch += 1

@@ -19,7 +19,8 @@ from truefit.errors import InputError
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 LARGEST_KEPT = 2**27
 
-PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+PrecisionName = Literal["auto", "fastest", "float32", "bfloat16", "float16"]
+Resolved = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +28,14 @@ class Settings:
     """What a run was made with, so that a later evaluation can be made with the same.
 
     `evaluation_batch_size` is part of it because sums in floating point depend on it in the last bit.
+    precision: of inference, and so of every figure. training_precision: of the steps that train.
     recorded: a training step is replayed as one CUDA graph. compiled: the network is trained through torch.compile.
     """
 
     device: str = "cpu"
     threads: int = 1
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Resolved = "float32"
+    training_precision: Resolved = "float32"
     channels_last: bool = True
     evaluation_batch_size: int = 256
     workers: int = 0
@@ -56,16 +59,18 @@ def resolve(
 ) -> Settings:
     """Fixed rules, the same answer each time on one machine.
 
-    "auto" precision is float32: it is exact, and on CPUs without bfloat16 units also the fastest. recorded, compiled:
-    wished for, and done on a CUDA device.
+    "auto" precision is float32. So is "fastest", which depends on the network: `fastest` says in what it is trained,
+    and float32 measures it. recorded, compiled: wished for, and done on a CUDA device.
     """
+    named: Resolved = "float32" if precision == "auto" or precision == "fastest" else precision
     chosen = find_device(device)
     # As many pixels a batch as 256 images of 32 x 32: fits the caches of a CPU; four times that on a GPU.
     room = 2**18 * (1 if chosen.type == "cpu" else 4)
     return Settings(
         device=str(chosen),
         threads=torch.get_num_threads(),
-        precision="float32" if precision == "auto" else precision,
+        precision=named,
+        training_precision=named,
         # Convolutions are fastest in this layout on CPUs and NVIDIA's GPUs; Apple's have no use for it.
         channels_last=chosen.type != "mps",
         evaluation_batch_size=max(32, min(1024, room // max(1, image_size[0] * image_size[1]))),
@@ -93,10 +98,21 @@ def find_device(name: str | None = None) -> torch.device:
     return torch.device(name)
 
 
-def fastest() -> Literal["float32", "bfloat16"]:
-    """In which precision this CPU multiplies matrices and convolves fastest: bfloat16 where it has units for it."""
-    units = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if units else "float32"
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device has units for bfloat16, rather than doing without."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def fastest(network: nn.Module, device: torch.device) -> Resolved:
+    """In which precision steps of the network are fastest: bfloat16 where the device has units for it.
+
+    On a CPU the gradients of grouped convolutions are slower in it, so that networks with some keep float32.
+    """
+    if device.type == "cpu" and any(isinstance(m, nn.modules.conv._ConvNd) and m.groups > 1 for m in network.modules()):
+        return "float32"
+    return "bfloat16" if has_bfloat16(device) else "float32"
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:

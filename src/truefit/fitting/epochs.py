@@ -61,7 +61,7 @@ class Epochs:
         )
         if isinstance(setup.average, WeightMean) and length.steps is not None and length.per_epoch is not None:
             setup.average.lay_out(length.steps, length.per_epoch)
-        precision = Precision(settings.precision, setup.device)
+        precision = Precision(settings.training_precision, setup.device)
         gradient = setup.gradient_step(setup.network, optimizer, precision)
         validation = None
         if setup.validation_set is not None:

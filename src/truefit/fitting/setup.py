@@ -44,7 +44,7 @@ from truefit.optim.averaging import WeightAverage
 from truefit.optim.execution import Recorder
 from truefit.optim.step import GradientStep
 from truefit.optim.weight_mean import WeightMean
-from truefit.precision import Precision, resolve
+from truefit.precision import Precision, fastest, resolve
 from truefit.predictor import Averaging, PredictorConfig
 from truefit.tasks.multi_label import USUAL
 
@@ -93,6 +93,8 @@ class Setup:
         with rng.seeded(plan.seed, self.device):
             self.network = self._build()
             self.rng_after_building = torch.default_generator.get_state()
+        if plan.settings is None and self.recipe.precision == "fastest":
+            self.settings = replace(self.settings, training_precision=fastest(self.network, self.device))
         if plan.begun_with is not None:
             start_from(self.network, plan.begun_with)
             note_seen(plan.begun_with, self.describe_data(), plan.notify)

@@ -131,7 +131,7 @@ def trial(setup: Setup, most: float, stand: float) -> float:
             marks.append(time.perf_counter())
 
     optimizer = build_optimizer(network, recipe.optimizer, recorded=setup.recorded)
-    precision = Precision(setup.settings.precision, setup.device)
+    precision = Precision(setup.settings.training_precision, setup.device)
     with compiled(network, setup.compiled):
         loop.train_epoch(
             network,

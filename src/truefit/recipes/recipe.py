@@ -263,7 +263,8 @@ class Recipe:
     averaging: "flip" averages the logits of each image and its mirror image when predicting and evaluating; "auto"
     does so where training mirrors images too. "crops" averages over five crops, moved by a 16th of the side, and
     "flip-crops" over ten: five and ten times the work.
-    precision: "auto" is float32; bfloat16 and float16 use autocast.
+    precision: "auto" is float32; bfloat16 and float16 use autocast. "fastest" trains in bfloat16 where the device has
+    units for it (and on a CPU no convolution is grouped), else in float32, and measures in float32 in any case.
     execution: how steps run on a CUDA device. "graph" records a step once as a CUDA graph and replays it; "compile"
     puts the network through torch.compile first, which takes up to a minute at the start; "eager" does neither. "auto"
     records the steps of models that are given by name. On other devices all are eager, as are steps of several
@@ -289,7 +290,7 @@ class Recipe:
     clip_norm: float | None = None
     early_stopping: int | None = None
     averaging: Literal["auto", "none", "flip", "crops", "flip-crops"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    precision: Literal["auto", "fastest", "float32", "bfloat16", "float16"] = "auto"
     execution: Literal["auto", "eager", "graph", "compile"] = "auto"
     sampling: Literal["all", "balanced"] = "all"
 

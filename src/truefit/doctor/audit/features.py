@@ -38,7 +38,7 @@ def pretrained_features(pictures: ImageSet) -> npt.NDArray[np.float32]:
     from truefit.models.head import head_of, headless
     from truefit.models.lookup import build_model
     from truefit.models.weights import find_weights, take_in
-    from truefit.precision import Precision, fastest
+    from truefit.precision import Precision, has_bfloat16
 
     weights = find_weights(MODEL, "pretrained")
     assert weights.preprocessing is not None
@@ -47,9 +47,10 @@ def pretrained_features(pictures: ImageSet) -> npt.NDArray[np.float32]:
     network.eval().to(memory_format=torch.channels_last)
     mean = torch.tensor(weights.preprocessing.mean).view(1, 3, 1, 1)
     std = torch.tensor(weights.preprocessing.std).view(1, 3, 1, 1)
+    precision = Precision("bfloat16" if has_bfloat16(torch.device("cpu")) else "float32")
     found = []
     name, _ = head_of(network, 1000)
-    with headless(network, name), torch.inference_mode(), Precision(fastest()).autocast():
+    with headless(network, name), torch.inference_mode(), precision.autocast():
         for at in range(0, len(pictures), CHUNK):
             pixels = pictures.read(np.arange(at, min(at + CHUNK, len(pictures))))
             images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float() / 255
