@@ -75,7 +75,7 @@ def cross_validate(
         data = load_data(data)
     if not isinstance(trainer.model, str):
         raise InputError("folds need a model that is built anew for each", fix="name the model, such as convnet")
-    trainer.refuse_max_time("folds")
+    trainer.refuse_measured("folds")
     if data.train.multi_label:
         raise InputError("folds need one class an image", found="several labels an image", fix="--seeds 5")
     refuse_seen(trainer.weights_from, data, "folds")

@@ -62,7 +62,7 @@ def learning_curve(
             found=(tuple(shares), seeds),
             wanted="3 or more growing shares up to 1; 2 or more seeds",
         )
-    trainer.refuse_max_time("a learning curve")
+    trainer.refuse_measured("a learning curve")
     if data.train.multi_label:
         raise InputError("a learning curve needs one class an image", found="several labels an image")
     refuse_seen(trainer.weights_from, data, "a learning curve")

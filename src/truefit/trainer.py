@@ -72,7 +72,9 @@ class Trainer:
     fit a temperature on validation, and thresholds for `predict(..., sure=0.95)`; no predicted class changes. max_time:
     such as "20m", or seconds: `fit` trains, evaluates and reports within it, by fewer steps than the recipe's epochs
     where they do not fit; their number is recorded as the recipe's max_steps (see `fitting.timing`).
-    auto_batch_size: `fit` tries batch sizes for a moment and takes the quickest (see `fitting.batch_size`). monitors:
+    auto_batch_size: `fit` tries batch sizes for a moment and takes the quickest (see `fitting.batch_size`).
+    deterministic: fixed rules say in how many threads and in which precision is trained; False tries out for a moment
+    what is quickest, and remembers it for this machine (see `fitting.quickest`). monitors:
     the doctor looks after the training, at next to no cost, and warns of weights that stand still, a loss no better
     than guessing and the like (`truefit.monitors`; into doctor.json and the report). shard: in several processes each
     has a part of the network and of the optimiser's state, for a model that is too large for one device (FSDP2).
@@ -96,6 +98,7 @@ class Trainer:
         calibrate: bool = False,
         max_time: str | float | None = None,
         auto_batch_size: bool = False,
+        deterministic: bool = True,
         monitors: bool = True,
         shard: bool = False,
         loggers: Sequence[str] = (),
@@ -111,7 +114,7 @@ class Trainer:
         require(isinstance(seed, int) and 0 <= seed < 2**63, "seed", seed, "from 0 to below 2^63")
         self.seed, self.device, self.workers = seed, device, workers
         self.measure_training, self.calibrate, self.monitors = measure_training, calibrate, monitors
-        self.shard, self.auto_batch_size = shard, auto_batch_size
+        self.shard, self.auto_batch_size, self.deterministic = shard, auto_batch_size, deterministic
         self.weights_from = weights_from
         self.max_time = None if max_time is None else seconds_of(max_time, "max_time")
         if max_time is not None and self.recipe.max_steps is not None:
@@ -244,7 +247,7 @@ class Trainer:
                 wanted="the name of a model, or a function that makes the network",
                 fix="trainer.fit_seeds(..., make_network=MyNet)",
             )
-        self.refuse_max_time("seeds")
+        self.refuse_measured("seeds")
         if isinstance(training_set, str | Path) and validation_set is None and test_set is None:
             training_set = self.load_data(training_set)
 
@@ -272,8 +275,14 @@ class Trainer:
             notify=self.notify,
         )
 
-    def refuse_max_time(self, what: str) -> None:
-        """InputError where max_time or auto_batch_size is given: trainings that are to be compared must be alike."""
+    def refuse_measured(self, what: str) -> None:
+        """InputError where something is to be measured before each: trainings that are to be compared must be alike."""
+        if not self.deterministic:
+            raise InputError(
+                f"settings that are tried out do not go with {what}: each training might have others",
+                found="--no-deterministic",
+                fix="name them: OMP_NUM_THREADS=1 --precision bfloat16",
+            )
         if self.auto_batch_size:
             raise InputError(
                 f"a batch size that is tried out does not go with {what}: each training might have another",
@@ -341,6 +350,7 @@ class Trainer:
             calibrate=self.calibrate,
             max_time=max_time,
             auto_batch_size=self.auto_batch_size,
+            deterministic=self.deterministic,
             begun=begun,
             weights=self.weights,
             monitored=self.monitors,

@@ -63,7 +63,7 @@ def tune(trainer: Trainer, data: Data, *, out: str | Path, trials: int = 20, obs
     """
     optuna = needs("tune", "optuna")
     require(trials >= 2, "trials", trials, "at least 2")
-    trainer.refuse_max_time("a search")
+    trainer.refuse_measured("a search")
     if data.validation is None:
         raise InputError("a search needs a validation split", fix="hold out a part of train: --val-fraction 0.1")
     if not isinstance(trainer.model, str):

@@ -59,6 +59,9 @@ class TrainConfig:
     auto_batch_size: bool = False
     """Try batch sizes for a moment before the first step and take the quickest; --batch-size auto says the same. The
     number is written to config.json; the learning rate stays as it is."""
+    deterministic: bool = True
+    """Threads and precision by fixed rules. --no-deterministic tries out for a moment which are quickest, and remembers
+    it for this machine, model and size of images; what was chosen stands in config.json."""
     max_time: str | None = None
     """Such as 90s, 20m or 1.5h: train, evaluate and report within it, by fewer steps than --epochs where they do not
     fit. Their number is written to config.json, so that --resume and a repeat are exact."""
@@ -275,6 +278,7 @@ def _run(command: TrainCommand, config: TrainConfig) -> int:
         calibrate=config.calibrate,
         max_time=config.max_time,
         auto_batch_size=config.auto_batch_size,
+        deterministic=config.deterministic,
         monitors=command.doctor != "off",
         shard=command.shard,
         # Somebody who listens, even where nothing is printed: warnings are for those who have no observer.

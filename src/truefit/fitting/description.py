@@ -45,6 +45,7 @@ def describe_run(
         "calibrate": plan.calibrate,
         "max_time": plan.max_time,
         "auto_batch_size": plan.auto_batch_size,
+        "deterministic": plan.deterministic,
         # As it was before training: what calibration adds stands in model.json.
         "predictor": to_plain(replace(config, temperature=1.0, sure=(), thresholds=(USUAL,) * len(config.thresholds))),
         "settings": to_plain(settings),

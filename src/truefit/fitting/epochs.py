@@ -20,6 +20,7 @@ from truefit.events import EpochFinished, FitStarted, Note, Observer
 from truefit.fitting.best import Best
 from truefit.fitting.freezing import Freezing
 from truefit.fitting.keeping import Keeping
+from truefit.fitting.others import BusyNote
 from truefit.fitting.progress import Progress, together
 from truefit.fitting.setup import Setup
 from truefit.fitting.timing import Clock
@@ -83,7 +84,7 @@ class Epochs:
             self._go_on(keeping.found, live, folder)
         saver = self._saver = None if keeping is None else keeping.saver(partial(self._state, live), notify)
         # The saver last: what it saves includes what the others have seen of this step.
-        observe = together(progress, notify, self.monitors, saver)
+        observe = together(progress, notify, self.monitors, self._busy_note(), saver)
         while progress.epoch < setup.length.epochs and not self._has_waited_enough():
             epoch, start = progress.epoch, progress.begin()
             steps = length.of_epoch(epoch)
@@ -146,6 +147,13 @@ class Epochs:
             self._settle_average(progress.epoch - 1)
         if saver is not None:
             saver.finish()
+
+    def _busy_note(self) -> BusyNote | None:
+        """Where several threads of this one process share the cores with others, and their number is still open."""
+        setup = self.setup
+        alone = setup.device.type == "cpu" and setup.settings.workers == 0 and dist.world() == 1
+        open_still = setup.plan.settings is None and setup.plan.deterministic
+        return BusyNote(setup.plan.notify) if alone and open_still and setup.settings.threads > 1 else None
 
     def leave(self) -> None:
         """Training broke off: what was frozen is thawed, for the network may be the caller's; and a checkpoint that is

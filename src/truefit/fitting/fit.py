@@ -20,6 +20,7 @@ from truefit.fitting.keeping import Keeping
 from truefit.fitting.memory import is_out_of_memory, out_of_memory
 from truefit.fitting.plan import AnySet, FitPlan
 from truefit.fitting.probe import describe, fit_probe
+from truefit.fitting.quickest import choose_settings
 from truefit.fitting.selection import in_ledger, note_training
 from truefit.fitting.setup import Setup
 from truefit.fitting.timing import fit_into_time
@@ -64,9 +65,10 @@ class Fit:
             self.ledger = folder.ledger
         try:
             with (
-                threads(setup.settings.threads),
                 rng.seeded(setup.plan.seed, setup.device),
                 logits_alone(setup.network, lambda text: setup.plan.notify(Note(text=text))),
+                # Chosen here, where the network can be tried out.
+                threads(choose_settings(setup).threads),
             ):
                 choose_batch_size(setup)
                 clock = fit_into_time(setup)

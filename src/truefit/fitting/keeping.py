@@ -22,7 +22,16 @@ from truefit.runs.folder import RunFolder
 # Schedules whose rate at a step does not depend on how many epochs there will be.
 OPEN_ENDED = ("constant", "step", "reduce-on-plateau")
 # What may differ between two starts of one run: it makes no difference to the result, or none on purpose.
-_FREE = {"versions", "commit", "hardware", "settings.workers", "data.notes", "max_time", "auto_batch_size"}
+_FREE = {
+    "versions",
+    "commit",
+    "hardware",
+    "settings.workers",
+    "data.notes",
+    "max_time",
+    "auto_batch_size",
+    "deterministic",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

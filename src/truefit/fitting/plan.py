@@ -26,6 +26,7 @@ class FitPlan:
     of which the network takes what fits.
     max_time: seconds that it may take, from `begun` (as of `time.perf_counter`) to the report; None: any.
     shard: split the network between the processes.
+    deterministic: settings follow fixed rules; otherwise the quickest ones are measured (see `fitting.quickest`).
     auto_batch_size: the recipe's batch size is to be the quickest one here, unless settings say it is known.
     monitored: watched by the monitors of the doctor. tried: what the doctor found in a dry run before.
     """
@@ -45,6 +46,7 @@ class FitPlan:
     max_time: float | None = None
     begun: float = 0.0
     auto_batch_size: bool = False
+    deterministic: bool = True
     monitored: bool = True
     shard: bool = False
     tried: tuple[Finding, ...] = ()
