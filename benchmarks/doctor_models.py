@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--timm", type=int, default=TIMM_FAMILIES)
     parser.add_argument("--timeout", type=float, default=600.0)
     parser.add_argument("--save", action="store_true")
+    parser.add_argument("--name", default="doctor_models", help="of the file of results")
     options = parser.parse_args()
     names = options.only or [*torchvision_names(), *timm_names(options.timm)]
     rows: dict[str, dict[str, Any]] = {}

@@ -5,7 +5,8 @@
 FOLDER holds train/ and test/ of CIFAR-10, JPEG edition. Both sides train ConvNet on all 50,000 images, which lie
 decoded in memory; test is looked at by the hand-written class after each epoch, as people do, and by truefit once at
 the end. The sides take turns in one run: two epochs by hand, one whole quick training, and so on, each alone on the
-machine. truefit's seconds are the whole of `Trainer.fit` in the command: training, the evaluation with all its figures,
+machine. A file of results also says when the class by hand first reached what truefit's trainings reach on average.
+truefit's seconds are the whole of `Trainer.fit` in the command: training, the evaluation with all its figures,
 the run folder. Writes results/time_to_accuracy.json.
 """
 
@@ -21,6 +22,7 @@ import tempfile
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +56,7 @@ def by_hand(pipe: Connection, folder: Path) -> None:
         pipe.send({"seconds": time.perf_counter() - start, "test_accuracy": test})
 
 
-def by_truefit(folder: Path, recipe: str, seed: int, more: list[str]) -> dict[str, float]:
+def by_truefit(folder: Path, recipe: str, seed: int, more: list[str]) -> dict[str, Any]:
     """One whole training by the command."""
     truefit = str(Path(sys.executable).with_name("truefit"))
     with tempfile.TemporaryDirectory() as out:
@@ -62,12 +64,14 @@ def by_truefit(folder: Path, recipe: str, seed: int, more: list[str]) -> dict[st
         done = subprocess.run(
             [*command, "--out", f"{out}/run", "--json", "--quiet", *more], stdout=subprocess.PIPE, check=True
         )
+        settings = json.loads(Path(out, "run", "config.json").read_text(encoding="utf-8"))["settings"]
     told = json.loads(done.stdout)
     return {
         "accuracy": told["evaluation"]["accuracy"],
         "n": told["evaluation"]["n"],
         "history_seconds": told["seconds"],
         "fit_seconds": told["fit_seconds"],
+        "training_precision": settings["training_precision"],
     }
 
 
@@ -87,7 +91,7 @@ def main() -> None:
     process.start()
     threads = here.recv()
     hand: list[dict[str, float]] = []
-    quick: dict[str, dict[str, float]] = {}
+    quick: dict[str, dict[str, Any]] = {}
     share = -(-options.hand_epochs // len(options.seeds))
     for seed in options.seeds:
         for _ in range(min(share, options.hand_epochs - len(hand))):
@@ -100,6 +104,10 @@ def main() -> None:
     whole = sum(epoch["seconds"] for epoch in hand)
     fits = [run["fit_seconds"] for run in quick.values()]
     accuracies = [run["accuracy"] for run in quick.values()]
+    mean = statistics.mean(accuracies)
+    # When the class by hand is first as good on average as truefit's trainings are; None where it never is.
+    until = next((number for number, epoch in enumerate(hand, 1) if epoch["test_accuracy"] >= mean), None)
+    as_good = None if until is None else sum(epoch["seconds"] for epoch in hand[:until])
     save(
         options.name,
         f"in turns on one quiet machine: the hand-written class's {len(hand)} epochs, {share} at a time, and "
@@ -116,7 +124,10 @@ def main() -> None:
             "fit_seconds_range": [min(fits), max(fits)],
             "times_faster_median": round(whole / statistics.median(fits), 1),
             "times_faster_slowest": round(whole / max(fits), 1),
-            "accuracy_mean": statistics.mean(accuracies),
+            "hand_epochs_until_as_good": until,
+            "hand_seconds_until_as_good": None if as_good is None else round(as_good, 1),
+            "times_faster_to_the_same": None if as_good is None else round(as_good / statistics.median(fits), 1),
+            "accuracy_mean": mean,
             "accuracy_lowest": min(accuracies),
         },
     )
