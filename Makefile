@@ -25,6 +25,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/scaling.py $(VENV)/scaling --largest 30000 --rounds 2 --name short/scaling
 
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "installing torch and what else is needed into $(VENV): some minutes, some gigabytes with a GPU's libraries"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@

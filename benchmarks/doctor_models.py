@@ -63,7 +63,7 @@ def main() -> None:
     print(json.dumps({key: value for key, value in result.items() if key != "models"}, indent=2))
     if options.save:
         save(
-            "doctor_models",
+            options.name,
             "Random weights, a healthy loop of two epochs of three steps (batches of 4, smallest of the sides "
             f"{SIDES} that the model takes, evaluation after each), watched in full. Bar: no FAIL.",
             result,

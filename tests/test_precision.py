@@ -6,6 +6,7 @@ import math
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from helpers import CLASSES, assert_same_weights, image_set, tiny_network, weigh
 from truefit import InputError, NonFiniteError, loop
 from truefit.data.batches import DatasetBatches
 from truefit.data.plan import Plan
-from truefit.precision import Precision, describe, device_of, fastest, find_device, resolve, threads
+from truefit.precision import Precision, describe, device_of, fastest, find_device, has_bfloat16, resolve, threads
 from truefit.tasks.given_loss import GivenLoss
 from truefit.tasks.single_label import SingleLabel
 
@@ -227,3 +228,15 @@ def test_grouped_convolutions_keep_float32_on_a_cpu(monkeypatch: pytest.MonkeyPa
     assert fastest(nn.Sequential(nn.Conv2d(4, 4, 3)), cpu) == "bfloat16"
     assert fastest(nn.Sequential(nn.Conv2d(4, 4, 3, groups=4)), cpu) == "float32"
     assert fastest(nn.Sequential(nn.Conv2d(4, 4, 3, groups=4)), torch.device("cuda")) == "bfloat16"
+
+
+def test_units_for_bfloat16_are_those_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else None
+    if flags is None:
+        pytest.skip("only Linux lists what the processor can do")
+    assert has_bfloat16(CPU) == ("avx512_bf16" in flags or "amx_tile" in flags)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert has_bfloat16(CPU)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert not has_bfloat16(CPU)

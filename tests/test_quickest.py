@@ -131,6 +131,7 @@ def test_fewer_threads_are_not_tried_where_it_takes_far_longer(times: Any) -> No
 
 def test_the_precision_is_tried_where_the_recipe_leaves_it_open(times: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = times(lambda threads, precision: {"float32": 1.0, "bfloat16": 0.5}[precision])
+    monkeypatch.setattr("truefit.fitting.setup.Setup.is_named", True)
     with threads(1):
         monkeypatch.setattr(quickest, "has_bfloat16", lambda device: False)
         assert fit(precision="fastest")[0].config["settings"]["training_precision"] is not None

@@ -21,6 +21,7 @@ import truefit
 from truefit import ImageSet, InputError, NonFiniteError, Recipe, Trainer
 from truefit.events import EpochFinished, FitStarted, PassFinished, PassStarted, Progress, StepFinished
 from truefit.fitting.best import Best
+from truefit.recipes.lookup import find_recipe
 from truefit.recipes.recipe import LossConfig, OptimizerConfig, ScheduleConfig
 
 CONSTANT = ScheduleConfig(name="constant", warmup=0.0)
@@ -519,6 +520,7 @@ def test_clip_norm_bounds_the_step():
 
 def test_fastest_trains_in_bfloat16_and_measures_in_float32(tmp_path, monkeypatch):
     monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("truefit.fitting.setup.Setup.is_named", True)
     seen = set()
 
     class Watching(Linear):
@@ -535,7 +537,55 @@ def test_fastest_trains_in_bfloat16_and_measures_in_float32(tmp_path, monkeypatc
     assert (again.correct, again.loss) == (run.evaluation.correct, run.evaluation.loss)
 
 
+def test_fastest_trains_a_network_of_ones_own_in_float32(monkeypatch):
+    """It may do what autocast does not expect, such as adding to a float32 buffer."""
+    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: True)
+
+    class Adding(Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            out = super().forward(images)
+            return torch.zeros(out.shape).index_add(0, torch.arange(len(out)), out)
+
+    run = Trainer(Adding(), replace(PLAIN, precision="fastest")).fit(points(), points(20, 1))
+    assert run.config["settings"]["training_precision"] == "float32"
+    with pytest.raises(RuntimeError, match="BFloat16"):
+        Trainer(Adding(), replace(PLAIN, precision="bfloat16")).fit(points(), points(20, 1))
+
+
+def test_a_run_in_bfloat16_is_gone_on_with_where_there_are_no_units_for_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: True)
+    small = ImageSet(
+        split="train",
+        classes=("a", "b"),
+        labels=np.arange(48) % 2,
+        pixels=np.random.default_rng(0).integers(0, 256, (48, 32, 32, 3), dtype=np.uint8),
+    )
+    recipe = replace(find_recipe("quick"), batch_size=8)
+
+    def fit(out, *observers, resume=False):
+        trainer = Trainer("convnet", recipe, observers=list(observers))
+        return trainer.fit(small, out=out, resume=resume, report=False, checkpoint_every="1steps")
+
+    def stop(event):
+        if isinstance(event, StepFinished) and event.step == 2:
+            raise KeyboardInterrupt
+
+    whole = fit(tmp_path / "whole")
+    assert whole.config["settings"]["training_precision"] == "bfloat16"
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "run", stop)
+    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: False)
+    run = fit(tmp_path / "run", resume=True)
+    assert run.config["settings"]["training_precision"] == "bfloat16"
+    assert all(torch.equal(a, b) for a, b in zip(run.network.parameters(), whole.network.parameters(), strict=True))
+    plain = fit(None)
+    assert not all(
+        torch.equal(a, b) for a, b in zip(plain.network.parameters(), whole.network.parameters(), strict=True)
+    )
+
+
 def test_fastest_is_float32_without_units_for_bfloat16(monkeypatch):
+    monkeypatch.setattr("truefit.fitting.setup.Setup.is_named", True)
     monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: False)
     fast = Trainer(Linear(), replace(PLAIN, precision="fastest")).fit(points(), points(20, 1))
     plain = Trainer(Linear(), PLAIN).fit(points(), points(20, 1))

@@ -44,9 +44,11 @@ class Calibration:
 
     def __str__(self) -> str:
         ece = "expected_calibration_error"
+        # The temperature is fitted to the loss; the other figure is rough on few images.
+        worse = " (no better: the loss decides)" if self.after[ece] > self.before[ece] else ""
         return (
-            f"temperature {self.temperature:.3f}: calibration error {self.before[ece]:.1%} -> {self.after[ece]:.1%}, "
-            f"loss {self.before['loss']:.4f} -> {self.after['loss']:.4f}, "
+            f"temperature {self.temperature:.3f}: calibration error {self.before[ece]:.1%} -> {self.after[ece]:.1%}"
+            f"{worse}, loss {self.before['loss']:.4f} -> {self.after['loss']:.4f}, "
             f"n = {self.n:,} ({self.split}, selected on {self.split})"
         )
 

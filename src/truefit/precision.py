@@ -28,7 +28,8 @@ class Settings:
     """What a run was made with, so that a later evaluation can be made with the same.
 
     `evaluation_batch_size` is part of it because sums in floating point depend on it in the last bit.
-    precision: of inference, and so of every figure. training_precision: of the steps that train.
+    precision: of inference, and so of every evaluation. training_precision: of the steps that train, and so of what is
+    counted in passing.
     recorded: a training step is replayed as one CUDA graph. compiled: the network is trained through torch.compile.
     """
 
@@ -101,7 +102,8 @@ def find_device(name: str | None = None) -> torch.device:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device has units for bfloat16, rather than doing without."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

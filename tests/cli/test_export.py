@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -59,6 +60,25 @@ def in_openvino(path: Path) -> tuple[Callable[[np.ndarray], np.ndarray], dict[st
 
 
 RUNTIMES = {"onnx": in_onnxruntime, "int8": in_onnxruntime, "torch": in_torch, "openvino": in_openvino}
+
+
+def test_the_program_of_the_docs_prepares_a_photo_as_the_run_does(invoke, run, tmp_path, monkeypatch):
+    assert invoke("export", run, "--to", "onnx").code == 0
+    page = (Path(__file__).parents[2] / "docs" / "en" / "export.md").read_text(encoding="utf-8")
+    program = next(text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "onnxruntime" in text)
+    (tmp_path / "runs").mkdir()
+    shutil.copytree(run, tmp_path / "runs" / "digits")
+    # Neither square nor upright, and of another size than the run's images.
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(rng.integers(0, 256, (9, 15, 3), dtype=np.uint8)).resize((75, 46))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    photo.save(tmp_path / "photo.png", exif=turned)
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, Any] = {}
+    exec(compile(program, "export.md", "exec"), space)
+    wanted = truefit.load(run).predict("photo.png")[0]
+    assert space["probabilities"][0] == pytest.approx(wanted.probabilities, abs=1e-4)
 
 
 def test_every_target_is_tested():

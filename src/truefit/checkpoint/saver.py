@@ -146,7 +146,8 @@ class Saver:
             raise Interrupted(f"interrupted by {name}", number)
         position = self._save()
         self.wait()
-        raise Interrupted(f"interrupted by {name}: saved; --resume goes on from {position}", number)
+        place = "" if self.store is None else f"--out {self.store.folder.parent} "
+        raise Interrupted(f"interrupted by {name}: saved; {place}--resume goes on from {position}", number)
 
     @property
     def _can_save(self) -> bool:

@@ -52,8 +52,11 @@ def main(arguments: Sequence[str]) -> int:
         stream = human_stream(command.json)
         print(found, file=stream)
         for promise in found.sure:
-            text = promise_line(promise) if promise.threshold is not None else "no threshold, on so few images"
-            print(f"  --sure {promise.accuracy:g}: {text}", file=stream)
+            if promise.threshold is not None:
+                print(f"  --sure {promise.accuracy:g}: {promise_line(promise)}", file=stream)
+        without = ", ".join(f"{promise.accuracy:g}" for promise in found.sure if promise.threshold is None)
+        if without:
+            print(f"  --sure {without}: no threshold, on so few images", file=stream)
         print(f"  looks at {found.split} so far: {run.ledger.looks(found.split)}", file=stream)
     if command.json:
         print_json({"run": str(command.run), "calibration": to_plain(found)})

@@ -24,6 +24,11 @@ def one_line(path: str) -> str:
     return "".join(letter if letter >= " " and letter != "\x7f" else ascii(letter)[1:-1] for letter in path)
 
 
+def counted(number: int, noun: str) -> str:
+    """Such as `1 run`, `2 runs`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def print_json(value: dict[str, Any]) -> None:
     """One line on stdout."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
@@ -130,7 +135,9 @@ def looks_line(evaluation: Evaluation) -> str:
     """How often the split has been looked at: by this run, and by all runs that the ledger beside the data knows."""
     line = f"looks at {evaluation.split} so far: {evaluation.looks}"
     here = all_looks(evaluation)
-    return line if here is None else f"{line} (with other runs on this machine: {here['looks']} by {here['runs']})"
+    return (
+        line if here is None else f"{line} (on this machine: {here['looks']} looks by {counted(here['runs'], 'run')})"
+    )
 
 
 def all_looks(evaluation: Evaluation) -> dict[str, int] | None:
@@ -146,7 +153,7 @@ def promise_line(guarantee: Guarantee) -> str:
     return (
         f"sure from probability {guarantee.threshold:.3f}: {guarantee.correct:,} of {guarantee.answered:,} were right, "
         f"at least {guarantee.bound:.1%} with probability 0.95; {guarantee.coverage:.1%} of n = {guarantee.n:,} "
-        "(the split that chose the model too) were answered"
+        "(the split that chose this threshold) were answered"
     )
 
 

@@ -228,6 +228,7 @@ def compare(a: One | Sequence[One], b: One | Sequence[One], *more: One | Sequenc
             "one side is a single model, another a recipe with several seeds",
             found=", ".join(f"{side.letter}: {len(side.evaluations)}" for side in sides),
             wanted="one model on every side, or two seeds or more on every side",
+            fix="train the other with --seeds too, or name one seed's folder: FOLDER/seed-0",
         )
     verified_by = check_same_samples(sides)
     pairs = list(combinations(sides, 2))

@@ -49,12 +49,17 @@ def print_table(
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     speaking = [finding for finding in worst_first(findings) if finding.speaks]
-    for finding in speaking:
-        head = Text(f"{finding.outcome.value.upper()} {finding.code}", style=COLOURS[finding.outcome])
-        table.add_row(head, Text(describe(finding)))
     console.print()
     console.print(Text("truefit doctor", style="bold"))
-    if speaking:
+    for finding in speaking:
+        name = f"{finding.outcome.value.upper()} {finding.code}"
+        if console.is_terminal:
+            table.add_row(Text(name, style=COLOURS[finding.outcome]), Text(describe(finding)))
+        else:
+            # Lines of any length, for files and for grep.
+            indented = describe(finding).replace("\n", "\n" + " " * (len(name) + 2))
+            print(f"{name}  {indented}\n", file=stream)
+    if speaking and console.is_terminal:
         console.print(table)
     if everything:
         for finding in worst_first(findings):

@@ -135,6 +135,9 @@ def take_up(folder: RunFolder, config: dict[str, Any], notify: Observer) -> Foun
     changed = [f"{name} {before} -> {now}" for name, (before, now) in versions.items() if before != now]
     if changed:
         notify(Note(text=f"other versions than before ({', '.join(changed)}): not bit for bit the same run"))
+    threads, usual = config["settings"]["threads"], config["hardware"]["threads"]
+    if threads != usual:
+        notify(Note(text=f"{threads} threads, as the run began with, not {usual}: the rest is the same bit for bit"))
     before, now = (about["hardware"].get("processes", 1) for about in (begun, config))
     if before != now:
         notify(Note(text=f"{now} processes instead of {before}: not bit for bit the same run"))

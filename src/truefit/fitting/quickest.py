@@ -121,7 +121,7 @@ def quickest(seconds: dict[Settings, float]) -> Settings:
 def _precisions(setup: Setup) -> list[Settings]:
     """What the rules say, and where the recipe leaves it open the other precision that the device has units for."""
     rule = setup.settings
-    if setup.recipe.precision != "fastest" or not has_bfloat16(setup.device):
+    if setup.recipe.precision != "fastest" or not setup.is_named or not has_bfloat16(setup.device):
         return [rule]
     return [rule, replace(rule, training_precision="float32" if rule.training_precision == "bfloat16" else "bfloat16")]
 

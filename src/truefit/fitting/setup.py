@@ -93,8 +93,10 @@ class Setup:
         with rng.seeded(plan.seed, self.device):
             self.network = self._build()
             self.rng_after_building = torch.default_generator.get_state()
-        if plan.settings is None and self.recipe.precision == "fastest":
-            self.settings = replace(self.settings, training_precision=fastest(self.network, self.device))
+        if plan.settings is None and self.recipe.precision == "fastest" and self.is_named:
+            # The same in all processes, of which one may run where there are no units for bfloat16.
+            coarser = not dist.largest([fastest(self.network, self.device) == "float32"])[0]
+            self.settings = replace(self.settings, training_precision="bfloat16" if coarser else "float32")
         if plan.begun_with is not None:
             start_from(self.network, plan.begun_with)
             note_seen(plan.begun_with, self.describe_data(), plan.notify)
@@ -197,12 +199,17 @@ class Setup:
 
     def _may_be_recorded(self) -> bool:
         """Whether steps may be recorded as a CUDA graph, where there is such a device."""
-        recipe, model = self.recipe, self.plan.model
+        recipe = self.recipe
         if dist.world() > 1 or recipe.precision == "float16" or recipe.optimizer.lookahead is not None:
             return False
         # A network of one's own may decide in Python, from step to step: that would be recorded with it.
-        named = isinstance(model, str) and ":" not in model.removeprefix("timm:")
-        return recipe.execution in ("graph", "compile") or (recipe.execution == "auto" and named)
+        return recipe.execution in ("graph", "compile") or (recipe.execution == "auto" and self.is_named)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the model is one that is known by name: of a network of one's own less can be taken for granted."""
+        model = self.plan.model
+        return isinstance(model, str) and ":" not in model.removeprefix("timm:")
 
     @property
     def recorded(self) -> bool:

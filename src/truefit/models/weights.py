@@ -56,7 +56,7 @@ class Matched:
     def __str__(self) -> str:
         said = [f"{self.taken} of {self.tensors} tensors matched {self.how}"]
         if self.missing:
-            said.append(f"new: {shorten(self.missing, 6)}")
+            said.append(f"new, to be learnt: {shorten(self.missing, 6)}")
         if self.unused:
             said.append(f"not used: {shorten(self.unused, 6)}")
         return "; ".join(said)

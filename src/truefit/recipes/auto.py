@@ -34,7 +34,9 @@ def choose(data: str, *, model_named: bool = False) -> Choice:
     if model_named:
         return Choice(recipe="standard", reason="recipe standard: the model was named")
     if not Path(data).is_dir():
-        return Choice(recipe="standard", reason=f"recipe standard: {data} is no folder of photos")
+        return Choice(
+            recipe="standard", reason=f"recipe standard ({data} is no folder of photos, for which transfer would be)"
+        )
     # Only now: it needs torch, which --print-config of a known data set does without.
     from truefit.data.images import first_size
     from truefit.data.sources.folder import walk_images

@@ -1,4 +1,4 @@
-"""The default: good accuracy in ten epochs on images of any size."""
+"""Good accuracy in ten epochs on images of any size; the usual one where photos have no pretrained network."""
 
 from truefit.recipes.recipe import LossConfig, OptimizerConfig, Recipe
 

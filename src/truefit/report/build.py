@@ -112,5 +112,5 @@ def _write_plots(record: Record, folder: Path) -> None:
 
     for name in chart_names():
         chart = find_chart(name, record)
-        if chart is not None:
+        if chart is not None and (record.history or name != "curves"):
             write_whole(folder / f"{name}.png", partial(draw(chart).savefig, dpi=160))

@@ -137,7 +137,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
             )
         if calibration:
             facts.append(("calibration error", percent(calibration["expected_calibration_error"])))
-        facts.append((f"looks at {evaluation.split}", f"{evaluation.looks:,}"))
+        facts.append((f"looks at {evaluation.split} by then", f"{evaluation.looks:,}"))
     if history:
         facts += [
             ("epochs", f"{len(history):,}"),
@@ -326,11 +326,16 @@ def _figures(evaluation: Evaluation) -> list[tuple[str, str]]:
 
 def plain_rows(name: str, value: Any, most: int = 60) -> list[tuple[str, str]]:
     """Any plain value as lines of a table; what is long is named by its length."""
-    if isinstance(value, dict) and value.get("interval") and isinstance(value.get("value"), float):
-        low, high = value["interval"]
-        rows = [(name, f"{plain(value['value'])}  [{plain(low)}, {plain(high)}]")]
-        kept = {key: item for key, item in value.items() if key not in ("value", "interval")}
-        rows += plain_rows(name, kept) if kept else []
+    if isinstance(value, dict) and any(_interval_of(value, key) for key in value):
+        # Each figure with the interval that stands beside it: value and interval, precision and precision_interval.
+        rows = []
+        for key, item in value.items():
+            interval = _interval_of(value, key)
+            label = name if key == "value" else f"{name}: {str(key).replace('_', ' ')}"
+            if interval is not None:
+                rows.append((label, f"{plain(item)}  [{plain(interval[0])}, {plain(interval[1])}]"))
+            elif key != "interval" and not (key.endswith("_interval") and key.removesuffix("_interval") in value):
+                rows += plain_rows(label, item)
     elif isinstance(value, dict):
         rows = [row for key, item in value.items() for row in plain_rows(f"{name}: {str(key).replace('_', ' ')}", item)]
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
@@ -340,7 +345,14 @@ def plain_rows(name: str, value: Any, most: int = 60) -> list[tuple[str, str]]:
         rows = [(name, ", ".join(map(plain, value)) if short else f"{len(value):,} values")]
     else:
         rows = [(name, plain(value))]
+    rows = [row for row in rows if row[1]]
     return rows if len(rows) <= most else [*rows[:most], (name, f"{len(rows) - most:,} more lines in the file")]
+
+
+def _interval_of(value: dict[str, Any], key: str) -> list[float] | None:
+    """The interval of the figure `key` in the same mapping; None where there is none, or the figure is undefined."""
+    beside = value.get("interval" if key == "value" else f"{key}_interval")
+    return beside if isinstance(value[key], float) and isinstance(beside, list) and len(beside) == 2 else None
 
 
 def plain(value: Any) -> str:

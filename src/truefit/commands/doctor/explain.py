@@ -16,8 +16,15 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments:
         print("\n".join(f"{code}  {page(code).partition(chr(10))[0].removeprefix('# ')}" for code in codes()))
         return 0
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console(width=min(Console().width, 100))
     for word in arguments:
         if word.startswith("-"):
             raise InputError(f'unknown option "{word}"', where="truefit doctor explain")
-        print(page(word.upper()))
+        code = word.upper()
+        text = page(code).replace("# ", f"# {code} ", 1)
+        # What is piped on stays Markdown.
+        console.print(Markdown(text)) if console.is_terminal else print(text)
     return 0

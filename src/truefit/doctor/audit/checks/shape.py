@@ -48,9 +48,11 @@ def look(material: Material) -> Seen:
     }
     if not suspects:
         return Seen(outcome=Outcome.OK, message="images have one mode and ordinary shapes", numbers=numbers)
+    kinds = (("long and narrow", odd), ("tiny", tiny), (f"not of mode {usual}", other))
+    said = ", ".join(f"{len(rows)} {kind}" for kind, rows in kinds if len(rows))
     return Seen(
         outcome=Outcome.WARN if len(odd) or len(tiny) else Outcome.TIP,
-        message=f"{len(odd)} images are long and narrow, {len(tiny)} tiny, {len(other)} not of mode {usual}",
+        message=f"odd among the images: {said}",
         numbers=numbers,
         suspects=tuple(suspects),
     )
