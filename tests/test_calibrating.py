@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,14 @@ def test_calibration_lowers_loss_and_error_and_keeps_every_class():
     assert (before.predicted == after.predicted).all()
     assert after.uncalibrated["loss"] == before.loss
     assert after.loss == pytest.approx(found.after["loss"])
+
+
+def test_it_is_said_where_the_calibration_error_did_not_fall():
+    logits, labels = drawn(5000, 3.0)
+    found = calibrate_logits(logits, labels, split="validation")
+    assert "no better" not in str(found)
+    worse = replace(found, after={**found.after, "expected_calibration_error": 0.9})
+    assert "-> 90.0% (no better: the loss decides), loss" in str(worse)
 
 
 def test_two_logits_next_to_each_other_keep_their_order():

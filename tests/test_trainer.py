@@ -570,6 +570,10 @@ def test_a_run_in_bfloat16_is_gone_on_with_where_there_are_no_units_for_it(tmp_p
         if isinstance(event, StepFinished) and event.step == 2:
             raise KeyboardInterrupt
 
+    def same(one, other):
+        pairs = zip(one.network.parameters(), other.network.parameters(), strict=True)
+        return all(torch.equal(a, b) for a, b in pairs)
+
     whole = fit(tmp_path / "whole")
     assert whole.config["settings"]["training_precision"] == "bfloat16"
     with pytest.raises(KeyboardInterrupt):
@@ -577,11 +581,8 @@ def test_a_run_in_bfloat16_is_gone_on_with_where_there_are_no_units_for_it(tmp_p
     monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: False)
     run = fit(tmp_path / "run", resume=True)
     assert run.config["settings"]["training_precision"] == "bfloat16"
-    assert all(torch.equal(a, b) for a, b in zip(run.network.parameters(), whole.network.parameters(), strict=True))
-    plain = fit(None)
-    assert not all(
-        torch.equal(a, b) for a, b in zip(plain.network.parameters(), whole.network.parameters(), strict=True)
-    )
+    assert same(run, whole)
+    assert not same(fit(None), whole)
 
 
 def test_fastest_is_float32_without_units_for_bfloat16(monkeypatch):

@@ -73,7 +73,7 @@ def test_looks_of_other_runs_are_told(invoke, trained, tmp_path, monkeypatch):
     for name in ("a", "b"):
         run = shutil.copytree(trained.folder, tmp_path / name)
         answer = invoke("evaluate", run)
-    assert "looks at test so far: 2 (with other runs on this machine: 2 by 2)" in answer.out
+    assert "looks at test so far: 2 (on this machine: 2 looks by 2 runs)" in answer.out
 
 
 def test_folds_by_command_go_on_and_can_be_evaluated(invoke, fruit):

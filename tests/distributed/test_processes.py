@@ -106,7 +106,7 @@ def test_state_of_two_processes_is_gone_on_with_in_one(tmp_path, monkeypatch, ca
     process.send_signal(signal.SIGTERM)
     code, out = ended(process)
     assert code == 143, out
-    assert out.count("interrupted by SIGTERM: saved; --resume goes on from") == 1
+    assert out.count(f"interrupted by SIGTERM: saved; --out {run} --resume goes on from") == 1
     before = len(history(run)) if (run / "history.jsonl").exists() else 0
     monkeypatch.syspath_prepend(HERE)
     assert main([*WORDS, "--out", str(run)]) == 0

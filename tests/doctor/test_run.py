@@ -215,3 +215,25 @@ def test_sarif_and_github_name_file_and_line(watched):
     assert [one["ruleId"] for one in results] == ["FIT304"]
     assert results[0]["locations"][0]["physicalLocation"]["region"]["startLine"] > 1
     assert as_github(findings).startswith("::error file=")
+
+
+def test_explain_names_the_code_and_is_markdown_where_it_is_piped(capsys: pytest.CaptureFixture[str]) -> None:
+    from truefit.commands.doctor.explain import main
+
+    assert main(["fit301"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("# FIT301 trains-in-eval-mode\n\n")
+    assert out.rstrip() == page("FIT301").replace("# ", "# FIT301 ", 1).rstrip()
+
+
+def test_findings_that_are_piped_are_not_broken_into_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    from truefit.doctor.finding import Finding, Outcome, Severity
+    from truefit.doctor.report import print_table
+
+    said = " ".join(["word"] * 60)
+    about = {"code": "FIT999", "name": "made-up", "severity": Severity.WARN, "message": said}
+    print_table([Finding(outcome=Outcome.WARN, **about)], sys.stdout, notes=[f"note: {said}"])
+    out = capsys.readouterr().out
+    assert f"WARN FIT999  {said}\n" in out
+    assert f"note: {said}\n" in out
+    assert not [line for line in out.splitlines() if line != line.rstrip()]

@@ -17,7 +17,7 @@ from PIL import Image
 import truefit
 from truefit import InputError
 from truefit.report.build import write_report
-from truefit.report.page import Sample, duration, page
+from truefit.report.page import Sample, duration, page, plain_rows
 from truefit.report.pictures import collect
 from truefit.report.rows import cell_rows, confidence_of, least_sure_hits, surest_mistakes, worst_pairs
 from truefit.runs.words import caution, percent, verdict
@@ -291,3 +291,24 @@ def test_single_epoch_has_an_interval_too():
     html = page(record(history=[epoch(1)]))
     assert 'class="whisker s-validation"' in html
     assert "1 epoch." in html
+
+
+def test_further_figures_stand_with_their_intervals_and_without_empty_ones():
+    value = {
+        "precision": 0.5,
+        "precision_interval": [0.25, 0.75],
+        "recall": 0.75,
+        "seed": 3,
+        "top_k": [],
+        "value": 0.9,
+        "interval": [0.8, 1.0],
+        "undefined": None,
+        "undefined_interval": None,
+    }
+    assert plain_rows("macro average", value) == [
+        ("macro average: precision", "0.5  [0.25, 0.75]"),
+        ("macro average: recall", "0.75"),
+        ("macro average: seed", "3"),
+        ("macro average", "0.9  [0.8, 1]"),
+        ("macro average: undefined", "none"),
+    ]

@@ -16,6 +16,7 @@ from helpers import image_set
 from truefit import InputError, Run, Trainer, load
 from truefit.checkpoint.store import Store
 from truefit.events import Event, Observer, Progress, nobody
+from truefit.precision import threads
 from truefit.recipes.recipe import EmaConfig, ScheduleConfig, SwaConfig
 from truefit.runs.folder import RunFolder
 
@@ -50,6 +51,16 @@ def test_where_it_goes_on_from_is_said(tmp_path: Path) -> None:
     said: list[str] = []
     train(recipe(), out=tmp_path, resume=True, observers=[notes(said)])
     assert any("going on from epoch 2, step 4" in text for text in said)
+
+
+def test_the_threads_of_the_run_are_kept_and_that_is_said(tmp_path: Path) -> None:
+    with threads(2):
+        ended_at(recipe(), tmp_path, 9)
+    said: list[str] = []
+    with threads(1):
+        found = train(recipe(), out=tmp_path, resume=True, observers=[notes(said)])
+    assert found.config["settings"]["threads"] == 2
+    assert "2 threads, as the run began with, not 1: the rest is the same bit for bit" in said
 
 
 def test_changed_settings_are_listed_and_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str]) -> int:
     from truefit.progress import Bar
 
     run = load(command.run, network=supplied_network(command.model), device="cpu")
+    if not command.quiet:
+        print("making the file, then asking it and the run about the same images ...", file=sys.stderr, flush=True)
     bar = Bar()
     path: Path | None = None
     error: ParityError | None = None

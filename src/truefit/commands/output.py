@@ -135,9 +135,9 @@ def looks_line(evaluation: Evaluation) -> str:
     """How often the split has been looked at: by this run, and by all runs that the ledger beside the data knows."""
     line = f"looks at {evaluation.split} so far: {evaluation.looks}"
     here = all_looks(evaluation)
-    return (
-        line if here is None else f"{line} (on this machine: {here['looks']} looks by {counted(here['runs'], 'run')})"
-    )
+    if here is None:
+        return line
+    return f"{line} (on this machine: {counted(here['looks'], 'look')} by {counted(here['runs'], 'run')})"
 
 
 def all_looks(evaluation: Evaluation) -> dict[str, int] | None:

@@ -44,7 +44,9 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=stream, highlight=False, soft_wrap=False)
+    console = Console(file=stream, highlight=False)
+    # Lines of any length where they are not looked at in a terminal: for files and for grep.
+    console.soft_wrap = not console.is_terminal
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 1, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -56,7 +58,6 @@ def print_table(
         if console.is_terminal:
             table.add_row(Text(name, style=COLOURS[finding.outcome]), Text(describe(finding)))
         else:
-            # Lines of any length, for files and for grep.
             indented = describe(finding).replace("\n", "\n" + " " * (len(name) + 2))
             print(f"{name}  {indented}\n", file=stream)
     if speaking and console.is_terminal:

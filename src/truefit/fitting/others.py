@@ -51,7 +51,7 @@ class BusyNote:
             if share > MUCH:
                 text = (
                     f"other work takes {share:.0%} of the cores, and training waits for it: fewer threads may be "
-                    "quicker (a new run with --no-deterministic tries it out, OMP_NUM_THREADS=1 before the command takes one)"
+                    "quicker (a new run with --no-deterministic tries it out, one after OMP_NUM_THREADS=1 takes one)"
                 )
                 self._tell(Note(text=text))
 

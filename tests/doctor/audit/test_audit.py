@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from truefit.commands.doctor.data import main
+from truefit.data.imageset import ImageSet
 from truefit.doctor.audit.check import Result, examine
-from truefit.doctor.audit.material import gather
+from truefit.doctor.audit.material import Material, gather
 from truefit.errors import InputError
 
 CLASSES = ("cat", "dog")
@@ -251,3 +253,67 @@ def test_label_errors_are_not_looked_for_unless_asked(folder: Path) -> None:
     assert finding.outcome == "not run" and "--label-errors" in finding.reason
     (asked,) = [r.finding for r in examine(gather(str(folder), label_errors=True)) if r.finding.code == "FIT508"]
     assert asked.outcome == "not applicable"
+
+
+def test_each_label_is_judged_by_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken files are left out: the rows after them must not slip. What the networks say is put in their place."""
+    root = tmp_path / "pictures"
+    for number, name in enumerate(CLASSES):
+        (root / "train" / name).mkdir(parents=True)
+        for at in range(260):
+            # Red says which class it is, green and blue which file; one of each class says the other one's.
+            red = 250 * (number if at != 200 else 1 - number)
+            Image.new("RGB", (40, 40), (red, at % 16 * 16, at // 16 * 14)).save(root / "train" / name / f"{at:03}.png")
+        (root / "train" / name / "005.png").write_bytes(b"no picture")
+    seen: list[tuple[int, ...]] = []
+
+    def network(pixels: np.ndarray, labels: np.ndarray, *rest: object, **more: object) -> np.ndarray:
+        return np.full((len(labels), 2), 0.5)
+
+    def features(pictures: ImageSet) -> np.ndarray:
+        pixels = pictures.read(range(len(pictures)))
+        assert pixels.shape[1:] == (96, 96, 3)
+        seen.extend(tuple(pixel) for pixel in pixels[:, 48, 48].tolist())
+        return (pixels[:, 48, 48, :1] > 100).astype(np.float32)
+
+    monkeypatch.setattr("truefit.doctor.audit.labels.out_of_fold", network)
+    monkeypatch.setattr("truefit.doctor.audit.labels.pretrained_features", features)
+    monkeypatch.setattr("truefit.doctor.audit.features.can_see", lambda: True)
+    (result,) = [r for r in examine(gather(str(root), label_errors=True)) if r.finding.code == "FIT508"]
+    material = gather(str(root))
+    assert len(seen) == 518
+    for (red, green, blue), path in zip(seen, sound(material), strict=True):
+        at = int(Path(path).stem)
+        assert (green, blue) == (at % 16 * 16, at // 16 * 14)
+        assert (red > 100) == ((Path(path).parent.name == "dog") != (at == 200))
+    wrong = [sound_at for suspect in result.suspects for sound_at in suspect.rows]
+    assert material.paths is not None
+    assert {Path(material.paths[row]).stem for row in wrong} == {"200"}
+    assert len(wrong) == 2
+    assert result.finding.numbers["pretrained_network"] is True
+    monkeypatch.setattr("truefit.doctor.audit.features.can_see", lambda: False)
+    (alone,) = [r for r in examine(gather(str(root), label_errors=True)) if r.finding.code == "FIT508"]
+    assert alone.finding.numbers["pretrained_network"] is False
+    assert len(seen) == 518
+
+
+def sound(material: Material) -> list[str]:
+    """The files that can be read, in their order."""
+    assert material.paths is not None
+    return [path for path, good in zip(material.paths, material.facts.readable, strict=True) if good]
+
+
+def test_the_terminal_names_a_few_suspects_and_where_the_others_are(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(7):
+        Image.new("RGB", (400, 20), (number, 9, 9)).save(folder / "train" / "cat" / f"long{number}.png")
+    main([str(folder)])
+    out = capsys.readouterr().out
+    named = [line for line in out.splitlines() if "odd shape: " in line]
+    assert named
+    assert str(folder / "train" / "cat" / "long0.png") in out
+    assert "--sheet suspects.html shows them, --csv suspects.csv lists them" in out
+    rows = int(re.findall(r"; (\d+) suspects", out)[0])
+    assert f"{rows - 5} more; " in out
+    assert len(re.findall(r"^  FIT\d+ ", out, re.MULTILINE)) == 5
