@@ -59,7 +59,7 @@ def print_table(
             table.add_row(Text(name, style=COLOURS[finding.outcome]), Text(describe(finding)))
         else:
             indented = describe(finding).replace("\n", "\n" + " " * (len(name) + 2))
-            print(f"{name}  {indented}\n", file=stream)
+            print("\n".join(line.rstrip() for line in f"{name}  {indented}".split("\n")), end="\n\n", file=stream)
     if speaking and console.is_terminal:
         console.print(table)
     if everything:

@@ -307,7 +307,7 @@ def test_the_terminal_names_a_few_suspects_and_where_the_others_are(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(7):
-        Image.new("RGB", (400, 20), (number, 9, 9)).save(folder / "train" / "cat" / f"long{number}.png")
+        picture(900 + number, 400).crop((0, 0, 400, 20)).save(folder / "train" / "cat" / f"long{number}.png")
     main([str(folder)])
     out = capsys.readouterr().out
     named = [line for line in out.splitlines() if "odd shape: " in line]

@@ -90,7 +90,8 @@ def main(arguments: Sequence[str]) -> int:
             if finding.speaks:
                 table.add_row("", "", _plain(f"  fix: {finding.fix}"))
         Console(file=stream, highlight=False).print(table)
-        for row in rows[:SHOWN]:
+        ranks = [finding.code for finding in findings]
+        for row in sorted(rows, key=lambda row: ranks.index(row["code"]))[:SHOWN]:
             beside = f", {row['other_file']}" if row.get("other_file") else ""
             note = f" ({row['note']})" if row["note"] else ""
             print(one_line(f"  {row['code']} {row['what']}: {row['file']}{beside}{note}"), file=stream)
