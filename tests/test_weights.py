@@ -95,7 +95,7 @@ def test_weights_of_a_file_are_taken_by_name_and_another_number_of_classes_is_le
     assert torch.equal(network[0].weight, source[0].weight)
     assert torch.equal(network[1].running_mean, source[1].running_mean)
     assert torch.equal(network[3].weight, before)
-    assert "7 of 9 tensors matched by name; new: 3.weight, 3.bias" in str(matched)
+    assert "7 of 9 tensors matched by name; new, to be learnt: 3.weight, 3.bias" in str(matched)
 
 
 def test_shapes_in_another_order_are_not_taken_in_order() -> None:

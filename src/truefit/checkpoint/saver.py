@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from signal import Signals as SignalNames
 from typing import Any
 
@@ -25,7 +26,8 @@ class Saver:
     """An observer that saves between two steps: the tensors are copied there, and a thread writes them.
 
     store: None in a process that works for another one, which writes. capture: gives the position and the tree of the
-    state as they are now; it may raise where the state is not one to go on from (a step was not finite). While one
+    state as they are now; it may raise where the state is not one to go on from (a step was not finite). place: the
+    run's folder, which one who was interrupted is told of, by whichever process speaks. While one
     checkpoint is being written no other is begun: it waits until the next step after. `copying` and `waiting` are the
     seconds that training stood still for it so far, `writing` those that the thread took.
     """
@@ -39,9 +41,10 @@ class Saver:
         *,
         notify: Observer,
         requeue: bool = False,
+        place: Path | None = None,
     ) -> None:
         self.store, self.interval, self.capture, self.signals = store, interval, capture, signals
-        self.notify, self.requeue = notify, requeue
+        self.notify, self.requeue, self.place = notify, requeue, place
         self.copying = self.waiting = self.writing = 0.0
         self.saved = 0
         self._last, self._steps, self._due = time.perf_counter(), 0, False
@@ -146,7 +149,7 @@ class Saver:
             raise Interrupted(f"interrupted by {name}", number)
         position = self._save()
         self.wait()
-        place = "" if self.store is None else f"--out {self.store.folder.parent} "
+        place = "" if self.place is None else f"--out {self.place} "
         raise Interrupted(f"interrupted by {name}: saved; {place}--resume goes on from {position}", number)
 
     @property

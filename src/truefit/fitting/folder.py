@@ -49,7 +49,14 @@ def fit_into(path: str | Path, fit: Fit, use: FolderUse, *, notify: Observer) ->
             assert use.finished is not None
             return use.finished(Path(path))
         with Signals().watched() as signals:
-            keeping = Keeping(folder=folder, signals=signals, interval=use.interval, found=found, requeue=use.requeue)
+            keeping = Keeping(
+                place=Path(path),
+                folder=folder,
+                signals=signals,
+                interval=use.interval,
+                found=found,
+                requeue=use.requeue,
+            )
             run = fit.run(keeping)
             if use.after is not None and folder is not None:
                 with dist.alone():

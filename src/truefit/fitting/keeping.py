@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,11 +37,12 @@ _FREE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Keeping:
-    """A run folder in use. found: the checkpoint to go on from, or None. requeue: on SIGUSR1, by Slurm.
+    """A run folder in use, at `place`. found: the checkpoint to go on from, or None. requeue: on SIGUSR1, by Slurm.
 
     folder: None in a process that works for another one, which does the writing.
     """
 
+    place: Path
     folder: RunFolder | None
     signals: Signals
     interval: Interval = field(default_factory=Interval)
@@ -50,7 +52,7 @@ class Keeping:
     def saver(self, capture: Capture, notify: Observer) -> Saver:
         """What saves the state of a training in the folder."""
         store = None if self.folder is None else Store(self.folder.checkpoints)
-        return Saver(store, self.interval, capture, self.signals, notify=notify, requeue=self.requeue)
+        return Saver(store, self.interval, capture, self.signals, notify=notify, requeue=self.requeue, place=self.place)
 
     def complete(self, schedule: ScheduleConfig) -> None:
         """The run is finished: its checkpoints go, but for the last of one that can be made longer."""
