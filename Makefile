@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 train: $(VENV)/.installed
 	$(BIN)/truefit train digits --out runs/digits --overwrite
 
+# Most of the time goes into starting programs: two at once, and python may keep what it compiled.
 test: $(VENV)/.installed-test lint
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

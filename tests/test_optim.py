@@ -339,7 +339,7 @@ def test_two_averages_at_once_are_an_error() -> None:
 
 
 SHORT_WAY = """
-import functools, sys, torch
+import functools, os, sys, torch
 from torch import nn
 from truefit.optim import uncompiled
 
@@ -353,46 +353,59 @@ called = []
 """
 
 
-@pytest.mark.parametrize(
-    ("case", "wanted"),
-    {
-        "torch's own": ("weight, it = made(torch.optim.SGD)", "[0.5] [] False"),
-        "a hook": (
-            "weight, it = made(torch.optim.SGD)\nit.register_step_post_hook(lambda *_: called.append(1))",
-            "[0.5] [1] True",
+WAYS = {
+    "torch's own": ("weight, it = made(torch.optim.SGD)", "[0.5] [] False"),
+    "a hook": (
+        "weight, it = made(torch.optim.SGD)\nit.register_step_post_hook(lambda *_: called.append(1))",
+        "[0.5] [1] True",
+    ),
+    "a class of one's own": (
+        (
+            "class Own(torch.optim.SGD):\n"
+            "    def step(self, closure=None):\n        called.append(2)\n        super().step()\n"
+            "weight, it = made(Own)"
         ),
-        "a class of one's own": (
-            (
-                "class Own(torch.optim.SGD):\n"
-                "    def step(self, closure=None):\n        called.append(2)\n        super().step()\n"
-                "weight, it = made(Own)"
-            ),
-            "[0.5] [2] True",
+        "[0.5] [2] True",
+    ),
+    "a step put into the class": (
+        (
+            "before = torch.optim.SGD.step\n"
+            "@functools.wraps(before)\ndef step(self, closure=None):\n    called.append(3)\n    before(self)\n"
+            "torch.optim.SGD.step = step\nweight, it = made(torch.optim.SGD)"
         ),
-        "a step put into the class": (
-            (
-                "before = torch.optim.SGD.step\n"
-                "@functools.wraps(before)\ndef step(self, closure=None):\n    called.append(3)\n    before(self)\n"
-                "torch.optim.SGD.step = step\nweight, it = made(torch.optim.SGD)"
-            ),
-            "[0.5] [3] True",
-        ),
-        "a step put into the object": (
-            "weight, it = made(torch.optim.SGD)\nit.step = lambda: called.append(4)",
-            "[1.0] [4] False",
-        ),
-        "no optimiser of torch's": (
-            "weight = nn.Parameter(torch.ones(1))\nclass It:\n    def step(self): called.append(5)\nit = It()",
-            "[1.0] [5] False",
-        ),
-    }.values(),
-    ids=("torch", "hook", "class", "in the class", "in the object", "not torch"),
-)
-def test_the_first_step_goes_past_torchs_wrappers_only_where_nothing_else_hangs_on_it(case: str, wanted: str) -> None:
-    """A process each, as the compiler stays once it is loaded: the weight, what was called, is it loaded?"""
-    code = SHORT_WAY + case + '\nuncompiled.step(it)\nprint(weight.tolist(), called, "torch._dynamo" in sys.modules)'
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == wanted, done.stderr
+        "[0.5] [3] True",
+    ),
+    "a step put into the object": (
+        "weight, it = made(torch.optim.SGD)\nit.step = lambda: called.append(4)",
+        "[1.0] [4] False",
+    ),
+    "no optimiser of torch's": (
+        "weight = nn.Parameter(torch.ones(1))\nclass It:\n    def step(self): called.append(5)\nit = It()",
+        "[1.0] [5] False",
+    ),
+}
+
+
+def test_the_first_step_goes_past_torchs_wrappers_only_where_nothing_else_hangs_on_it() -> None:
+    """The weight, what was called, is the compiler loaded? It stays once it is, so that each case is a process."""
+    code = (
+        SHORT_WAY
+        + """
+for case in sys.argv[1:]:
+    sys.stdout.flush()
+    if os.fork() == 0:
+        exec(case)
+        uncompiled.step(it)
+        print(weight.tolist(), called, "torch._dynamo" in sys.modules)
+        break
+    os.wait()
+"""
+    )
+    cases = [case for case, _ in WAYS.values()]
+    words = [sys.executable, "-W", "error", "-c", code, *cases]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    found = dict(zip(WAYS, done.stdout.splitlines(), strict=True))
+    assert found == {name: wanted for name, (_, wanted) in WAYS.items()}, done.stderr
 
 
 def test_muon_leaves_a_bank_of_zeros_with_a_fixed_norm_finite() -> None:

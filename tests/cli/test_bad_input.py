@@ -10,14 +10,19 @@ import torch
 from fruit import COLOURS, SMALL, draw, draw_classes
 
 
+def files() -> list[Path]:
+    """What lies below here, but for what python compiled."""
+    return sorted(path for path in Path.cwd().rglob("*") if "__pycache__" not in path.parts)
+
+
 def refused(invoke, *words: object) -> str:
     """The message of `truefit train ... --out run`, which must fail by exit code 2 and leave nothing."""
-    before = sorted(Path.cwd().rglob("*"))
+    before = files()
     answer = invoke("train", *words, *(() if "--out" in words else ("--out", "run")))
     assert answer.code == 2, answer.err
     assert answer.err
     assert "Traceback" not in answer.err
-    assert sorted(Path.cwd().rglob("*")) == before
+    assert files() == before
     return " ".join(answer.err.replace("│", " ").split())
 
 
