@@ -130,3 +130,5 @@ def test_settings_of_loss_and_sampling_are_checked() -> None:
         LossConfig(focal=-1.0)
     with pytest.raises(InputError, match="sampling"):
         Recipe(sampling="balance")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="both make up for the sizes"):
+        Recipe(sampling="balanced", loss=LossConfig(class_weights="balanced"))

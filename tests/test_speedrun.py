@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import CLASSES, image_set
+from helpers import CLASSES, image_set, tiny_network
 from truefit import ImageSet, Trainer, find_recipe
+from truefit.events import Note
 from truefit.models.lookup import build_model, image_sizes
 
 
@@ -42,6 +43,18 @@ def test_a_named_model_whitens_patches_of_the_training_images_and_one_of_ones_ow
     white = white - network.whiten.bias.detach()[:12, None]
     covariance = white @ white.T / white.shape[1]
     assert torch.allclose(covariance, torch.eye(12), atol=0.1)
+
+
+@pytest.mark.parametrize("execution", ["graph", "compile"])
+def test_it_is_said_where_steps_are_not_run_as_asked_for(execution: str) -> None:
+    said: list[str] = []
+    for asked in ("auto", execution):
+        recipe = replace(find_recipe("speedrun"), epochs=1, batch_size=8, execution=asked)
+        listen = [lambda event: said.append(event.text) if isinstance(event, Note) else None]
+        Trainer(tiny_network(), recipe, device="cpu", observers=listen).fit(image_set(16))
+    assert [text for text in said if "execution" in text] == [
+        f"execution {execution} is not done here (the device is cpu): steps run one by one"
+    ]
 
 
 def numbered(n: int) -> ImageSet:

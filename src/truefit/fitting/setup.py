@@ -88,6 +88,10 @@ class Setup:
         if plan.workers == 0:
             self.settings = replace(self.settings, workers=reading_workers(self.training_set))
         self.device = torch.device(self.settings.device)
+        if self.recipe.execution in ("graph", "compile") and not self.recorded:
+            why = "several processes" if dist.world() > 1 else f"precision {self.recipe.precision}, or lookahead"
+            why = why if self.device.type == "cuda" else f"the device is {self.device.type}"
+            plan.notify(Note(text=f"execution {self.recipe.execution} is not done here ({why}): steps run one by one"))
         self.classes = self.images.classes if self.images is not None else class_names(training_set)
         self._check()
         with rng.seeded(plan.seed, self.device):

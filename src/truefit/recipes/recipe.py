@@ -322,6 +322,12 @@ class Recipe:
                 found=f"ema.decay {self.ema.decay} and swa.start {self.swa.start}",
                 wanted="one of them",
             )
+        if self.sampling == "balanced" and self.loss.class_weights == "balanced":
+            raise InputError(
+                "sampling and loss.class_weights both make up for the sizes of the classes",
+                found="balanced for both: small classes would count twice",
+                wanted="one of them",
+            )
         require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "a number above 0")
         require(
             self.early_stopping is None or self.early_stopping >= 1,
