@@ -41,12 +41,25 @@ def from_plain(cls: type[T], plain: Any, *, where: str = "", base: T | None = No
     values: dict[str, Any] = {}
     for name, value in plain.items():
         if name not in fields:
-            raise InputError(f'unknown key "{name}"', where=place, fix=nearest(str(name), fields))
+            deeper = _place_of(str(name), cls)
+            fix = f"it stands deeper: {deeper}" if deeper else nearest(str(name), fields)
+            raise InputError(f'unknown key "{name}"', where=place, fix=fix)
         before = getattr(base, name) if base is not None else None
         values[name] = _convert(hints[name], value, f"{where}.{name}" if where else str(name), before)
     if base is not None:
         return dataclasses.replace(base, **values)  # type: ignore[type-var]
     return cls(**values)
+
+
+def _place_of(name: str, cls: Any) -> str:
+    """Where a key of this name stands in the settings within these ones, as `recipe.optimizer.lr`; "" for nowhere."""
+    for outer, hint in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(hint):
+            inner = {field.name for field in dataclasses.fields(hint)}
+            place = name if name in inner else _place_of(name, hint)
+            if place:
+                return f"{outer}.{place}"
+    return ""
 
 
 def _convert(hint: Any, value: Any, where: str, before: Any) -> Any:

@@ -167,6 +167,8 @@ def test_unknown_choice_names_the_known_ones(invoke, fruit):
     ("text", "words"),
     [
         ("epoch: 3", ['unknown key "epoch"', "fix:"]),
+        ("batch_size: 32", ['unknown key "batch_size"', "it stands deeper: recipe.batch_size"]),
+        ("lr: 0.1", ['unknown key "lr"', "it stands deeper: recipe.optimizer.lr"]),
         ("sead: 3", ['unknown key "sead"', 'did you mean "seed"?']),
         ("recipe: {epoch: 3}", ['unknown key "epoch"', 'did you mean "epochs"?', "recipe"]),
         ("recipe: {optimizer: {lrr: 3}}", ['unknown key "lrr"', 'did you mean "lr"?', "recipe.optimizer"]),
