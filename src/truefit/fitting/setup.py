@@ -88,7 +88,8 @@ class Setup:
         if plan.workers == 0:
             self.settings = replace(self.settings, workers=reading_workers(self.training_set))
         self.device = torch.device(self.settings.device)
-        if self.recipe.execution in ("graph", "compile") and not self.recorded:
+        done = {"graph": self.recorded, "compile": self.compiled}
+        if not done.get(self.recipe.execution, True):
             why = "several processes" if dist.world() > 1 else f"precision {self.recipe.precision}, or lookahead"
             why = why if self.device.type == "cuda" else f"the device is {self.device.type}"
             plan.notify(Note(text=f"execution {self.recipe.execution} is not done here ({why}): steps run one by one"))
