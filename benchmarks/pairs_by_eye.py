@@ -10,12 +10,10 @@ that show different things; the judgement is then saved with the names of all fi
 from __future__ import annotations
 
 import argparse
-import csv
 import random
-import subprocess
-import sys
 from pathlib import Path
 
+from audit_faults import audit
 from PIL import Image, ImageDraw, ImageOps
 from protocol import cifar10, save
 
@@ -24,13 +22,10 @@ from truefit.metrics.intervals import wilson
 COLUMNS, ROWS, SIDE, GAP = 4, 5, 150, 16
 
 
-def sampled(folder: Path, sheets: Path, pairs: int, seed: int) -> tuple[list[dict[str, str]], int]:
+def sampled(folder: Path, pairs: int, seed: int) -> tuple[list[dict[str, str]], int]:
     """So many of the pairs across splits, and how many there are in all."""
-    listed = sheets / "suspects.csv"
-    words = [Path(sys.executable).with_name("truefit"), "doctor", "data", folder, "--csv", listed]
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-    with listed.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["what"] == "near-duplicate across splits"]
+    told, _ = audit(folder)
+    rows = [row for row in told["suspects"] if row["what"] == "near-duplicate across splits"]
     rows.sort(key=lambda row: (row["file"], row["other_file"]))
     return random.Random(seed).sample(rows, pairs), len(rows)
 
@@ -59,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = cifar10(options.folder).resolve()
     options.sheets.mkdir(parents=True, exist_ok=True)
-    drawn, found = sampled(folder, options.sheets, options.pairs, options.seed)
+    drawn, found = sampled(folder, options.pairs, options.seed)
     for first in range(0, len(drawn), COLUMNS * ROWS):
         draw(drawn[first : first + COLUMNS * ROWS], first).save(options.sheets / f"pairs-{first:03}.png")
     if options.other is None:

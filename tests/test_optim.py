@@ -6,7 +6,7 @@ import json
 import math
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 import pytest
@@ -404,7 +404,7 @@ for case in sys.argv[1:]:
     cases = [case for case, _ in WAYS.values()]
     words = [sys.executable, "-W", "error", "-c", code, *cases]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
-    found = dict(zip(WAYS, done.stdout.splitlines(), strict=True))
+    found = dict(zip_longest(WAYS, done.stdout.splitlines()))
     assert found == {name: wanted for name, (_, wanted) in WAYS.items()}, done.stderr
 
 

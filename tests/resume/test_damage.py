@@ -20,8 +20,11 @@ from torch import nn
 
 from truefit import InputError, Recipe, Trainer
 from truefit.checkpoint.interval import Interval
-from truefit.checkpoint.store import Store
+from truefit.checkpoint.signals import Signals
+from truefit.checkpoint.store import Position, Store
 from truefit.errors import DeviceMemoryError, Interrupted, StorageError
+from truefit.events import nobody
+from truefit.fitting.keeping import Keeping
 from truefit.runs.lock import Lock
 
 
@@ -199,6 +202,16 @@ def test_a_signal_finishes_the_step_saves_and_ends(tmp_path: Path, number: signa
     assert ended.value.exit_code == 128 + number
     assert handlers == [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
     assert_same_run(train(recipe("muon"), out=tmp_path, resume=True), train(recipe("muon")))
+
+
+def test_a_process_that_does_not_write_names_the_folder_too(tmp_path: Path) -> None:
+    """Of several that are interrupted, any may be the one that speaks."""
+    signals = Signals()
+    signals.ends_with = signal.SIGTERM
+    keeping = Keeping(place=tmp_path, folder=None, signals=signals)
+    saver = keeping.saver(lambda: (Position(1, 2), {}), nobody)
+    with pytest.raises(Interrupted, match=re.escape(f"saved; --out {tmp_path} --resume goes on from epoch 2, step 3")):
+        saver.end_of_epoch()
 
 
 def test_a_signal_during_an_evaluation_saves_the_state_after_the_last_step(tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ class Saver:
 
     store: None in a process that works for another one, which writes. capture: gives the position and the tree of the
     state as they are now; it may raise where the state is not one to go on from (a step was not finite). place: the
-    run's folder, which one who was interrupted is told of, by whichever process speaks. While one
-    checkpoint is being written no other is begun: it waits until the next step after. `copying` and `waiting` are the
-    seconds that training stood still for it so far, `writing` those that the thread took.
+    run's folder, as one who interrupts is told of it, by whichever process speaks. While one checkpoint is being
+    written no other is begun: it waits until the next step after. `copying` and `waiting` are the seconds that training
+    stood still for it so far, `writing` those that the thread took.
     """
 
     def __init__(

@@ -90,8 +90,10 @@ class Setup:
         self.device = torch.device(self.settings.device)
         done = {"graph": self.recorded, "compile": self.compiled}
         if not done.get(self.recipe.execution, True):
-            why = "several processes" if dist.world() > 1 else f"precision {self.recipe.precision}, or lookahead"
-            why = why if self.device.type == "cuda" else f"the device is {self.device.type}"
+            if self.device.type != "cuda":
+                why = f"the device is {self.device.type}"
+            else:
+                why = "several processes" if dist.world() > 1 else f"precision {self.recipe.precision}, or lookahead"
             plan.notify(Note(text=f"execution {self.recipe.execution} is not done here ({why}): steps run one by one"))
         self.classes = self.images.classes if self.images is not None else class_names(training_set)
         self._check()
