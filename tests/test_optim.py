@@ -414,3 +414,19 @@ def test_muon_leaves_a_bank_of_zeros_with_a_fixed_norm_finite() -> None:
     Muon([bank], lr=0.1, momentum=0.9, nesterov=True, fixed_norm=True).step()
     assert bank.isfinite().all()
     assert bank.abs().sum() > 0
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_muon_scales_banks_to_the_fixed_norm_before_a_step_that_is_taken(bad: bool) -> None:
+    """The step itself moves a filter by at most about the rate, which here is next to nothing."""
+    draw = torch.Generator().manual_seed(0)
+    banks = [nn.Parameter(scale * torch.randn(out, 3, 3, 3, generator=draw)) for out, scale in ((2, 5.0), (8, 0.1))]
+    before = [bank.detach().clone() for bank in banks]
+    for bank in banks:
+        bank.grad = torch.randn(bank.shape, generator=draw)
+    muon = Muon(banks, lr=1e-9, momentum=0.9, nesterov=True, fixed_norm=True)
+    muon.found_inf = torch.tensor(float(bad))
+    muon.step()
+    for bank, was in zip(banks, before, strict=True):
+        wanted = was if bad else was * len(was) ** 0.5 / was.norm()
+        assert torch.allclose(bank, wanted, atol=1e-6)

@@ -39,10 +39,20 @@ def test_a_named_model_whitens_patches_of_the_training_images_and_one_of_ones_ow
     network = build_model("speednet", CLASSES)
     assert network.whiten.weight.requires_grad
     network.initialise_from(patches)
+    assert not network.whiten.bias.requires_grad
     white = network.whiten(patches).detach()[:, :12].transpose(0, 1).flatten(1)
     white = white - network.whiten.bias.detach()[:12, None]
     covariance = white @ white.T / white.shape[1]
     assert torch.allclose(covariance, torch.eye(12), atol=0.1)
+
+
+def test_the_network_is_its_layers_one_after_the_other() -> None:
+    """Channels of zeros for the first convolution and a pool as large as what it pools change nothing."""
+    network = build_model("speednet", 7).eval()
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    features = network.blocks(torch.nn.functional.gelu(network.whiten(images)))
+    wanted = network.head(features.amax(dim=(2, 3))) / 64
+    assert torch.allclose(network(images), wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("execution", ["graph", "compile"])

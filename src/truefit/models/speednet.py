@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 WIDTHS = (64, 256, 256)
 PATCH = 2
+# Tensor cores take channels by eights: with 3, the first convolution falls back to a kernel several times slower.
+CHANNELS = 8
 # Each principal direction of a patch, and its negative.
 DIRECTIONS = 2 * 3 * PATCH**2
 LOGIT_SCALE = 1 / 64
@@ -31,14 +34,17 @@ class SpeedNet(nn.Module):
         self.blocks = nn.Sequential(
             *(_block(before, width) for before, width in zip((DIRECTIONS, *WIDTHS), WIDTHS, strict=False))
         )
-        # Not amax: compiled, its gradient looks for the largest value among values that were computed anew.
-        self.pool = nn.AdaptiveMaxPool2d(1)
         self.head = nn.Linear(WIDTHS[-1], num_classes, bias=False)
         with torch.no_grad():
             self.head.weight /= self.head.weight.std()
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.pool(self.blocks(nn.functional.gelu(self.whiten(images)))).flatten(1)
+        more = (0, 0, 0, 0, 0, CHANNELS - images.shape[1])
+        whitened = F.conv2d(F.pad(images, more), F.pad(self.whiten.weight, more), self.whiten.bias)
+        features = self.blocks(F.gelu(whitened))
+        # Not amax: compiled, its gradient looks for the largest value among values that were computed anew. And not
+        # an adaptive pool, whose gradient adds up one by one.
+        features = F.max_pool2d(features, features.shape[2:]).flatten(1)
         logits: Tensor = self.head(features) * LOGIT_SCALE
         return logits
 
@@ -46,13 +52,16 @@ class SpeedNet(nn.Module):
     def initialise_from(self, images: Tensor) -> None:
         """Whiten by the principal directions of patches of these images (N, 3, H, W), and leave it at that.
 
-        Until this is called the first convolution is learnt as any other.
+        Until this is called the first convolution is learnt as any other. Its bias stays too, as it was drawn: it is
+        worth little, and its gradient alone would need that of the largest of all activations.
         """
-        patches = nn.functional.unfold(images, PATCH).transpose(1, 2).reshape(-1, 3 * PATCH**2)
+        high, wide = images.shape[2] - PATCH + 1, images.shape[3] - PATCH + 1
+        moved = [images[:, :, y : y + high, x : x + wide] for y in range(PATCH) for x in range(PATCH)]
+        patches = torch.stack(moved, dim=2).permute(0, 3, 4, 1, 2).reshape(-1, 3 * PATCH**2)
         variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
         whitening = (directions / (variances + LEAST_VARIANCE).sqrt()).T.reshape(-1, 3, PATCH, PATCH)
         self.whiten.weight.copy_(torch.cat([whitening, -whitening]))
-        self.whiten.weight.requires_grad_(False)
+        self.whiten.requires_grad_(False)
 
 
 def _block(before: int, width: int) -> nn.Sequential:

@@ -152,7 +152,8 @@ def compiled(network: nn.Module, wanted: bool) -> Iterator[None]:
         yield
         return
     own = network.__dict__.get("forward")
-    network.forward = torch.compile(network.forward)
+    # For each size of images by itself: kernels for any size are slower.
+    network.forward = torch.compile(network.forward, dynamic=False)
     try:
         yield
     finally:

@@ -190,7 +190,9 @@ def _is_matrix(parameter: Tensor) -> bool:
 
 def _scale(filters: list[Tensor], found_inf: Tensor | None) -> None:
     """Scale each bank of filters (out, in, h, w) to the norm sqrt(out); none where the step is not to be taken."""
-    for bank, norm in zip(filters, torch._foreach_norm(filters) if filters else (), strict=True):
-        # A bank of zeros stays one.
-        scaled = norm > 0 if found_inf is None else (norm > 0) & (found_inf == 0)
-        bank.mul_(torch.where(scaled, len(bank) ** 0.5 / norm, 1.0))
+    if not filters:
+        return
+    norms = torch.stack(torch._foreach_div(torch._foreach_norm(filters), [len(bank) ** 0.5 for bank in filters]))
+    # A bank of zeros stays one.
+    scaled = norms > 0 if found_inf is None else (norms > 0) & (found_inf == 0)
+    torch._foreach_mul_(filters, list(torch.where(scaled, 1 / norms, 1.0).unbind()))
