@@ -28,6 +28,17 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+def flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested mappings as one: {"optimizer.lr": 0.05}. An empty one stays what it is."""
+    found: dict[str, Any] = {}
+    for key, item in tree.items():
+        if isinstance(item, Mapping) and item:
+            found |= flat(item, f"{before}{key}.")
+        else:
+            found[f"{before}{key}"] = item
+    return found
+
+
 def from_plain(cls: type[T], plain: Any, *, where: str = "", base: T | None = None) -> T:
     """The dataclass `cls` from plain values; what is missing keeps the value of `base`, or the default.
 

@@ -1,4 +1,4 @@
-"""What `truefit train` does with --folds and --learning-curve: many trainings, one answer."""
+"""What `truefit train` does with --seeds, --folds and --learning-curve: many trainings, one answer."""
 
 from __future__ import annotations
 
@@ -22,6 +22,38 @@ def beyond_one_training(command: TrainCommand) -> list[str]:
         "--dry-run": command.dry_run,
     }
     return [option for option, given in asked.items() if given]
+
+
+def run_seeds(command: TrainCommand, trainer: Trainer, data: Data, stream: TextIO) -> int:
+    """The same training with several seeds."""
+    from truefit.commands.output import print_json, print_seeds
+    from truefit.commands.supplied import is_own, supplied_network
+    from truefit.plots import plot
+    from truefit.repeating import PLOT
+    from truefit.runs.folder import next_run
+
+    assert command.seeds is not None
+    own = command.config.model
+    out = command.out or next_run(Path("runs"), f"{data.name}-{own.rpartition(':')[2]}-seeds")
+    result = trainer.fit_seeds(
+        data,
+        seeds=command.seeds,
+        out=out,
+        overwrite=command.overwrite,
+        # Built anew for each seed, where it is the user's own.
+        make_network=(lambda: supplied_network(own)) if is_own(own) else None,
+        report=command.report,
+        select_on=command.config.select_on,
+        checkpoint_every=command.checkpoint_every,
+        requeue=command.requeue,
+    )
+    plot(result).savefig(out / PLOT, metadata={"Date": None})
+    if not command.quiet:
+        print_seeds(result, stream)
+        print(f"  runs: {out}", file=stream)
+    if command.json:
+        print_json({"run": str(out), **result.to_json()})
+    return 0
 
 
 def run_folds(command: TrainCommand, config: TrainConfig, trainer: Trainer, data: Data, stream: TextIO) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import overload
 
 from torch import nn
 
@@ -16,6 +17,10 @@ def is_own(name: str) -> bool:
     return ":" in name and not name.startswith("timm:")
 
 
+@overload
+def supplied_network(name: str) -> nn.Module: ...
+@overload
+def supplied_network(name: None) -> None: ...
 def supplied_network(name: str | None) -> nn.Module | None:
     """Import and call what the user named on the command line; None where nothing was named.
 

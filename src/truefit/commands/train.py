@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Literal
 
 import tyro
 import yaml
@@ -166,8 +163,12 @@ def main(arguments: Sequence[str]) -> int:
         from truefit.commands.several import launch
 
         return launch("train", arguments, command)
+    begun = time.perf_counter()
     with dist.joined(config.device):
-        return _run(command, config)
+        # It needs torch; --help and --print-config do without.
+        from truefit.commands.training import run
+
+        return run(command, config, begun)
 
 
 def parse_train(arguments: Sequence[str]) -> TrainCommand:
@@ -227,226 +228,3 @@ def _read_config(path: Path, base: TrainConfig) -> TrainConfig:
     if isinstance(plain, dict) and isinstance(plain.get("recipe"), str):
         base = _of_recipe(plain.pop("recipe"))
     return from_plain(TrainConfig, plain if plain is not None else {}, where="", base=base)
-
-
-def _run(command: TrainCommand, config: TrainConfig) -> int:
-    begun = time.perf_counter()
-    # Everything that needs torch is imported here, so that --help and --print-config are quick.
-    from truefit import rng
-    from truefit.checkpoint.interval import Interval
-    from truefit.commands.output import (
-        all_looks,
-        figure_line,
-        figures,
-        further_line,
-        human_stream,
-        looks_line,
-        print_epochs,
-        print_json,
-    )
-    from truefit.commands.several import check_shared
-    from truefit.commands.supplied import is_own, supplied_network
-    from truefit.events import Note, nobody
-    from truefit.progress import Bar, Lines
-    from truefit.runs.folder import RunFolder, next_run
-    from truefit.trainer import Trainer
-
-    if command.doctor == "full":
-        # Only here: the doctor's checks take time to import.
-        from truefit.commands.tried import check_single, try_out
-
-        check_single(command)
-    if dist.world() > 1:
-        check_shared(command)
-    if not dist.is_first():
-        command = replace(command, quiet=True, json=False)
-    stream = human_stream(command.json)
-    bar, lines = Bar(), Lines(stream)
-    device = None if config.device == "auto" else config.device
-    own = is_own(config.model)
-    with rng.seeded(config.seed):
-        model = supplied_network(config.model) if own else None
-    trainer = Trainer(
-        model if model is not None else config.model,
-        config.recipe,
-        seed=config.seed,
-        device=device,
-        workers=config.workers,
-        measure_training=config.measure_training,
-        weights_from=command.from_run,
-        weights=config.weights,
-        calibrate=config.calibrate,
-        max_time=config.max_time,
-        auto_batch_size=config.auto_batch_size,
-        deterministic=config.deterministic,
-        monitors=command.doctor != "off",
-        shard=command.shard,
-        # Somebody who listens, even where nothing is printed: warnings are for those who have no observer.
-        loggers=command.log,
-        observers=[nobody] if command.quiet else [lines, bar],
-    )
-    Interval.parse(command.checkpoint_every)
-    if command.resume and (command.out is None or command.overwrite):
-        raise InputError(
-            "--resume and --overwrite are opposites" if command.overwrite else "--resume does not say which run",
-            fix="leave one of them out" if command.overwrite else "--out FOLDER",
-        )
-    many = command.folds is not None or command.learning_curve
-    if command.log and (many or command.seeds is not None or command.dry_run):
-        raise InputError("--log goes with one training", found="several, or a dry run", fix="leave --log out")
-    if command.seeds is not None:
-        require(command.seeds >= 1, "seeds", command.seeds, "at least 1", "--seeds 5")
-    elif many or not dist.is_first():
-        pass
-    elif command.resume and command.out is not None:
-        RunFolder.check_resumable(command.out)
-    elif command.out is not None:
-        RunFolder.check_new(command.out, overwrite=command.overwrite)
-    try:
-        with dist.first_goes_ahead():
-            data = trainer.load_data(
-                config.data,
-                image_size=config.image_size,
-                resize=config.resize if config.resize != "crop" else None,
-                val_fraction=config.val_fraction,
-                split_seed=config.split_seed,
-                skip_unreadable=config.skip_unreadable,
-                columns=config.columns,
-                group_pattern=None if many else command.group_pattern,
-                on_progress=None if command.quiet else bar.reading,
-            )
-        bar.close()
-        if command.chosen_because:
-            trainer.notify(Note(text=command.chosen_because))
-        for note in data.notes:
-            trainer.notify(Note(text=note))
-        if many:
-            from truefit.commands.repeated import run_curve, run_folds
-
-            return (run_curve if command.learning_curve else run_folds)(command, config, trainer, data, stream)
-        out = command.out or next_run(Path("runs"), f"{data.name}-{config.model.rpartition(':')[2]}")
-        if command.seeds is not None and not command.dry_run:
-            make = partial(supplied_network, config.model) if own else None
-            return _run_seeds(trainer, data, command, make, stream)
-        if command.dry_run:
-            return _dry_run(trainer, data, out, command, lines)
-        if command.doctor == "full":
-            checkup = try_out(trainer.model, data, config.seed, None if command.quiet else stream)
-            if not checkup.ok:
-                if command.json:
-                    print_json({"run": None, "doctor": checkup.to_json()})
-                return 3
-            trainer.tried = tuple(checkup.findings)
-        start = time.perf_counter()
-        run = trainer.fit(
-            data,
-            out=out,
-            overwrite=command.overwrite,
-            report=command.report,
-            select_on=config.select_on,
-            resume=command.resume,
-            checkpoint_every=command.checkpoint_every,
-            requeue=command.requeue,
-            begun=begun,
-        )
-        fit_seconds = time.perf_counter() - start
-    finally:
-        bar.close()
-    if not command.quiet:
-        best = run.evaluation.weights if run.evaluation is not None else None
-        chosen = next((r["epoch"] for r in run.history if best == f"best (epoch {r['epoch']})"), None)
-        print_epochs(run.history, chosen, stream)
-        if run.evaluation is not None:
-            print(figure_line(run.evaluation), file=stream)
-            print(f"  {further_line(run.evaluation)}", file=stream)
-            print(f"  {looks_line(run.evaluation)}", file=stream)
-        print(f"  run: {out}", file=stream)
-        if (out / "report.html").is_file():
-            print(f"  report: {out / 'report.html'}", file=stream)
-    if command.json:
-        evaluation = figures(run.evaluation) if run.evaluation is not None else None
-        seconds = sum(record["seconds"] for record in run.history)
-        print_json(
-            {
-                "run": str(out),
-                "epochs": len(run.history),
-                "seconds": round(seconds, 2),
-                "fit_seconds": round(fit_seconds, 2),
-                "evaluation": evaluation,
-                "looks_on_this_machine": all_looks(run.evaluation) if run.evaluation is not None else None,
-                "doctor": run.doctor,
-            }
-        )
-    return 0
-
-
-def _run_seeds(trainer: Any, data: Any, command: TrainCommand, make: Any, stream: TextIO) -> int:
-    from truefit.commands.output import print_json, print_seeds
-    from truefit.plots import plot
-    from truefit.repeating import PLOT
-    from truefit.runs.folder import next_run
-
-    model = command.config.model.rpartition(":")[2]
-    out = command.out or next_run(Path("runs"), f"{data.name}-{model}-seeds")
-    result = trainer.fit_seeds(
-        data,
-        seeds=command.seeds,
-        out=out,
-        overwrite=command.overwrite,
-        make_network=make,
-        report=command.report,
-        select_on=command.config.select_on,
-        checkpoint_every=command.checkpoint_every,
-        requeue=command.requeue,
-    )
-    plot(result).savefig(out / PLOT, metadata={"Date": None})
-    if not command.quiet:
-        print_seeds(result, stream)
-        print(f"  runs: {out}", file=stream)
-    if command.json:
-        print_json({"run": str(out), **result.to_json()})
-    return 0
-
-
-def _dry_run(trainer: Any, data: Any, out: Path, command: TrainCommand, lines: Any) -> int:
-    from truefit.commands.output import print_json
-    from truefit.data.imageset import ImageSet
-    from truefit.repeating import check_folder
-    from truefit.runs.folder import RunFolder
-    from truefit.runs.ledger import unrecorded
-
-    def few(images: ImageSet, count: int) -> ImageSet:
-        step = max(1, len(images) // count)
-        return images.subset(range(0, len(images), step)[:count])
-
-    recipe = trainer.recipe
-    trainer.recipe, trainer.max_time = replace(recipe, epochs=1, early_stopping=None), None
-    small = replace(
-        data,
-        train=few(data.train, recipe.batch_size),
-        validation=few(data.validation, 64) if data.validation is not None else None,
-        test=few(data.test, 64) if data.test is not None else None,
-    )
-    if command.seeds is not None:
-        check_folder(out)
-    elif not command.resume:
-        RunFolder.check_new(out, overwrite=command.overwrite)
-    parent = next(place for place in out.absolute().parents if place.is_dir())
-    try:
-        place = Path(tempfile.mkdtemp(prefix=".truefit-dry-run-", dir=parent))
-    except OSError as error:
-        raise InputError("the output folder can't be written", where=out, found=error) from error
-    trainer.observers = []
-    try:
-        with unrecorded():
-            trainer.fit(small, out=place / "run", report=False, select_on=command.config.select_on)
-    finally:
-        shutil.rmtree(place)
-    sizes = {part.split: len(part) for part in data.splits}
-    if not command.quiet:
-        lines.say(
-            f"dry run: all is well ({', '.join(f'{n:,} {split}' for split, n in sizes.items())}); nothing was kept"
-        )
-    if command.json:
-        print_json({"dry_run": True, "samples": sizes})
-    return 0

@@ -13,7 +13,7 @@ from truefit.checkpoint.interval import Interval
 from truefit.checkpoint.saver import Capture, Saver
 from truefit.checkpoint.signals import Signals
 from truefit.checkpoint.store import Found, Store
-from truefit.config import from_plain, to_plain
+from truefit.config import flat, from_plain, to_plain
 from truefit.errors import InputError, shorten
 from truefit.events import Note, Observer
 from truefit.precision import Settings
@@ -161,7 +161,7 @@ def differences(
 
     free: what may differ. absent: stands for a setting that one of them lacks.
     """
-    old, new = _flat(to_plain(before)), _flat(to_plain(now))
+    old, new = flat(to_plain(before)), flat(to_plain(now))
     names = [name for name in {**old, **new} if not any(name == one or name.startswith(f"{one}.") for one in free)]
     found = {name: (old.get(name, absent), new.get(name, absent)) for name in names}
     return {name: both for name, both in found.items() if both[0] != both[1] and name != "schema"}
@@ -204,13 +204,3 @@ def _laid_out(recipe: dict[str, Any]) -> str | None:
         "transfer.probe": recipe["transfer"]["probe"],
     }
     return next((name for name, is_so in depends.items() if is_so), None)
-
-
-def _flat(tree: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict) or not tree:
-        return {path: tree}
-    return {
-        name: value
-        for key, child in tree.items()
-        for name, value in _flat(child, f"{path}.{key}" if path else key).items()
-    }

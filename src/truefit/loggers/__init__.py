@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from truefit.config import flat
 from truefit.errors import InputError, nearest
 from truefit.events import EpochFinished, Event, FitStarted
 from truefit.extras import needs
@@ -111,15 +112,10 @@ def logged(
         yield found
 
 
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:
+def parameters(config: dict[str, Any]) -> dict[str, str | int | float | bool]:
     """Nested values as one level, `recipe.optimizer.lr`: what parameters are to most loggers. Lists as text."""
-    found: dict[str, str | int | float | bool] = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{name}.")
-        elif value is not None:
-            found[prefix + name] = value if isinstance(value, str | int | float | bool) else str(value)
-    return found
+    given = {name: value for name, value in flat(config).items() if value is not None and value != {}}
+    return {name: value if isinstance(value, str | int | float | bool) else str(value) for name, value in given.items()}
 
 
 def _open(

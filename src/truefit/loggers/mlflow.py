@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from truefit.loggers import flat
+from truefit.loggers import parameters
 
 EXTRA, PACKAGES = "loggers", ("sqlalchemy", "alembic", "mlflow")
 EXPERIMENT = "truefit"
@@ -30,9 +30,9 @@ class Log:
         experiment = self._client.get_experiment_by_name(EXPERIMENT)
         number = experiment.experiment_id if experiment else self._client.create_experiment(EXPERIMENT)
         self._run = self._client.create_run(number, run_name=str(config["run"])).info.run_id
-        parameters = [Param(name, str(value)) for name, value in flat(config).items()]
-        for at in range(0, len(parameters), MOST):
-            self._client.log_batch(self._run, params=parameters[at : at + MOST])
+        given = [Param(name, str(value)) for name, value in parameters(config).items()]
+        for at in range(0, len(given), MOST):
+            self._client.log_batch(self._run, params=given[at : at + MOST])
 
     def write(self, epoch: int, figures: dict[str, float]) -> None:
         from mlflow.entities import Metric

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import truefit
+from truefit.config import flat
 from truefit.errors import InputError
 from truefit.report import svg
 from truefit.report.charts.curves import of_runs
 from truefit.report.page import duration, plain_text
-from truefit.report.repeat import flatten
 from truefit.report.templates import render
 from truefit.runs.record import Record
 from truefit.runs.words import between, percent
@@ -107,11 +107,11 @@ def _tests(records: Sequence[Record], names: Sequence[str]) -> dict[str, Any] | 
 
 def _differences(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
     """Settings that are not the same in all runs."""
-    flat = [flatten(record.config) for record in records]
-    keys = list(dict.fromkeys(key for config in flat for key in config))
+    configs = [flat(record.config) for record in records]
+    keys = list(dict.fromkeys(key for config in configs for key in config))
     found = []
     for key in keys:
-        values = [plain_text(config.get(key)) for config in flat]
+        values = [plain_text(config.get(key)) for config in configs]
         if len(set(values)) > 1 and not key.startswith(LEFT_OUT):
             found.append((key, values))
     return found

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from truefit.config import flat
 from truefit.data.imageset import ImageSet
 from truefit.report import svg
 from truefit.report.charts import find_chart
 from truefit.report.pictures import Pictures, collect, room
-from truefit.report.repeat import command, flatten
+from truefit.report.repeat import command
 from truefit.report.rows import (
     cell_rows,
     confidence_of,
@@ -408,7 +409,7 @@ def _made(record: Record) -> dict[str, Any]:
     return {
         "command": command(record),
         "tables": [
-            (title, [(key, plain_text(value)) for key, value in flatten(table).items()])
+            (title, [(key, plain_text(value)) for key, value in flat(table).items()])
             for title, table in (
                 ("Recipe", config.get("recipe", {})),
                 ("Inference", predictor),

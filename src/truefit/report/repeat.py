@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from truefit.config import to_plain
+from truefit.config import flat, to_plain
 from truefit.recipes.lookup import find_recipe, recipe_names
 from truefit.runs.record import Record
 
@@ -52,28 +52,17 @@ def _recipe(wanted: dict[str, Any]) -> list[str]:
     """The named recipe, and each setting that a training with it would not have by itself."""
     name = wanted["name"] if wanted["name"] in recipe_names() else "standard"
     recipe = find_recipe(name)
-    flat = flatten(wanted)
+    said = flat(wanted)
     # What a recipe leaves open follows the data: whether a mirror image belongs to the same class.
     differences = []
     for mirror in (False, True):
-        usual = flatten(to_plain(recipe.resolved(images=True, mirror=mirror)))
-        differences.append({key: value for key, value in flat.items() if usual.get(key, value) != value})
+        usual = flat(to_plain(recipe.resolved(images=True, mirror=mirror)))
+        differences.append({key: value for key, value in said.items() if usual.get(key, value) != value})
     # Said even where it is the usual one: without it the command chooses by the data.
     words = ["--recipe", name]
     for key, value in min(differences, key=len).items():
         words += _option(key, value)
     return words
-
-
-def flatten(value: Any, before: str = "") -> dict[str, Any]:
-    """Nested mappings as one: {"optimizer.lr": 0.05}."""
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        if isinstance(item, dict):
-            found |= flatten(item, f"{before}{key}.")
-        else:
-            found[f"{before}{key}"] = item
-    return found
 
 
 def _option(name: str, value: Any) -> list[str]:
