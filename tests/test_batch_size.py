@@ -164,3 +164,13 @@ def test_the_command_knows_it_and_prints_it(words: list[str], capsys: pytest.Cap
     assert main(["train", *words, "--print-config"]) == 0
     assert "auto_batch_size: true" in capsys.readouterr().out
     assert parse_train(["digits", "--batch-size", "32"]).config.auto_batch_size is False
+
+
+def test_a_config_file_may_say_it_in_the_place_of_the_number(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("recipe: {batch_size: auto, epochs: 2}")
+    config = parse_train(["--config", str(file)]).config
+    assert (config.auto_batch_size, config.recipe.epochs, config.recipe.batch_size) == (True, 2, 64)
+    file.write_text("recipe: {batch_size: many}")
+    with pytest.raises(InputError, match="batch_size"):
+        parse_train(["--config", str(file)])

@@ -227,4 +227,9 @@ def _read_config(path: Path, base: TrainConfig) -> TrainConfig:
         raise InputError("the config file can't be read", where=path, found=error, wanted="YAML") from error
     if isinstance(plain, dict) and isinstance(plain.get("recipe"), str):
         base = _of_recipe(plain.pop("recipe"))
+    recipe = plain.get("recipe") if isinstance(plain, dict) else None
+    if isinstance(recipe, dict) and recipe.get("batch_size") == "auto":
+        # In the place of a number, as on the command line.
+        del recipe["batch_size"]
+        plain.setdefault("auto_batch_size", True)
     return from_plain(TrainConfig, plain if plain is not None else {}, where="", base=base)
