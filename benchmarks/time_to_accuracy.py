@@ -1,13 +1,16 @@
-"""How long until the classifier is good? The quick recipe against ten epochs of the hand-written class.
+"""How long until the classifier is good? Recipes against ten epochs of the hand-written class.
 
-    python benchmarks/time_to_accuracy.py FOLDER [--seeds 0 1 2 3 4] [--recipe quick]
+    python benchmarks/time_to_accuracy.py FOLDER [--recipes quick:5 standard:3] [--variant float32] [-- OPTIONS]
+
+RECIPE:N trains with seeds 0 to N - 1. OPTIONS are further ones of truefit train.
 
 FOLDER holds train/ and test/ of CIFAR-10, JPEG edition. Both sides train ConvNet on all 50,000 images, which lie
 decoded in memory; test is looked at by the hand-written class after each epoch, as people do, and by truefit once at
-the end. The sides take turns in one run: two epochs by hand, one whole quick training, and so on, each alone on the
-machine. A file of results also says when the class by hand first reached what truefit's trainings reach on average.
+the end. The sides take turns in one run: some epochs by hand, one whole training, and so on, each alone on the
+machine; all recipes are held against the same epochs by hand. A file of results also says when the class by hand
+first reached what truefit's trainings reach on average.
 truefit's seconds are the whole of `Trainer.fit` in the command: training, the evaluation with all its figures,
-the run folder. Writes results/time_to_accuracy.json.
+the run folder. Writes results/time_to_accuracy[-RECIPE][-VARIANT].json, for quick without its name.
 """
 
 from __future__ import annotations
@@ -78,59 +81,73 @@ def by_truefit(folder: Path, recipe: str, seed: int, more: list[str]) -> dict[st
 def main() -> None:
     words = sys.argv[1:]
     more = words[words.index("--") + 1 :] if "--" in words else []
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--recipe", default="quick")
+    parser.add_argument("--recipes", nargs="+", default=["quick:5"])
     parser.add_argument("--hand-epochs", type=int, default=HAND_EPOCHS)
-    parser.add_argument("--name", default="time_to_accuracy")
+    parser.add_argument("--variant", default="")
     options = parser.parse_args(words[: len(words) - len(more) - 1] if "--" in words else words)
     folder = cifar10(options.folder)
     here, there = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(target=by_hand, args=(there, folder), daemon=True)
     process.start()
     threads = here.recv()
+    trainings = spread(options.recipes)
     hand: list[dict[str, float]] = []
-    quick: dict[str, dict[str, Any]] = {}
-    share = -(-options.hand_epochs // len(options.seeds))
-    for seed in options.seeds:
-        for _ in range(min(share, options.hand_epochs - len(hand))):
+    found: dict[str, dict[str, dict[str, Any]]] = {recipe: {} for recipe, _ in trainings}
+    for number, (recipe, seed) in enumerate(trainings, 1):
+        while len(hand) < round(options.hand_epochs * number / len(trainings)):
             here.send(True)
             hand.append(here.recv())
             print("by hand", hand[-1], flush=True)
-        quick[str(seed)] = by_truefit(folder, options.recipe, seed, more)
-        print("truefit", quick[str(seed)], flush=True)
+        found[recipe][str(seed)] = by_truefit(folder, recipe, seed, more)
+        print(recipe, seed, found[recipe][str(seed)], flush=True)
     here.send(False)
+    for recipe, runs in found.items():
+        names = ["time_to_accuracy", *([recipe] if recipe != "quick" else []), options.variant]
+        save(
+            "-".join(filter(None, names)),
+            f"in turns on one quiet machine: the hand-written class's {len(hand)} epochs, and {len(trainings)} times "
+            f"truefit train FOLDER --recipe {' or '.join(found)} --val-fraction 0 {' '.join(more)}".rstrip()
+            + f" (here: {recipe}), one seed at a time, the epochs by hand spread evenly between them; decoding left "
+            "out on both sides; CIFAR-10 JPEG edition, 50,000 training images, accuracy on the 10,000 test images "
+            "(truefit: once, at the end; logits averaged over mirror images)",
+            {"by_hand": hand, "truefit": runs, "threads_by_hand": threads, **compared(hand, list(runs.values()))},
+        )
+
+
+def spread(recipes: list[str]) -> list[tuple[str, int]]:
+    """The trainings of all recipes, (name, seed), those of each spread evenly over the whole."""
+    counts = {name: int(count) for name, _, count in (recipe.partition(":") for recipe in recipes)}
+    return sorted(
+        ((name, seed) for name, count in counts.items() for seed in range(count)),
+        key=lambda training: (training[1] + 0.5) / counts[training[0]],
+    )
+
+
+def compared(hand: list[dict[str, float]], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The seconds of both sides and the accuracies of one recipe's trainings."""
     whole = sum(epoch["seconds"] for epoch in hand)
-    fits = [run["fit_seconds"] for run in quick.values()]
-    accuracies = [run["accuracy"] for run in quick.values()]
+    fits = [run["fit_seconds"] for run in runs]
+    accuracies = [run["accuracy"] for run in runs]
     mean = statistics.mean(accuracies)
     # When the class by hand is first as good on average as truefit's trainings are; None where it never is.
     until = next((number for number, epoch in enumerate(hand, 1) if epoch["test_accuracy"] >= mean), None)
     as_good = None if until is None else sum(epoch["seconds"] for epoch in hand[:until])
-    save(
-        options.name,
-        f"in turns on one quiet machine: the hand-written class's {len(hand)} epochs, {share} at a time, and "
-        f"truefit train FOLDER --recipe {options.recipe} --val-fraction 0 {' '.join(more)}".rstrip()
-        + ", one seed at a time; decoding left out on both sides; CIFAR-10 JPEG edition, 50,000 training images, "
-        "accuracy on the 10,000 test images (truefit: once, at the end; logits averaged over mirror images)",
-        {
-            "by_hand": hand,
-            "truefit": quick,
-            "threads_by_hand": threads,
-            "hand_seconds": round(whole, 1),
-            "hand_last_test_accuracy": hand[-1]["test_accuracy"],
-            "fit_seconds_median": statistics.median(fits),
-            "fit_seconds_range": [min(fits), max(fits)],
-            "times_faster_median": round(whole / statistics.median(fits), 1),
-            "times_faster_slowest": round(whole / max(fits), 1),
-            "hand_epochs_until_as_good": until,
-            "hand_seconds_until_as_good": None if as_good is None else round(as_good, 1),
-            "times_faster_to_the_same": None if as_good is None else round(as_good / statistics.median(fits), 1),
-            "accuracy_mean": mean,
-            "accuracy_lowest": min(accuracies),
-        },
-    )
+    return {
+        "hand_seconds": round(whole, 1),
+        "hand_last_test_accuracy": hand[-1]["test_accuracy"],
+        "history_seconds_median": statistics.median(run["history_seconds"] for run in runs),
+        "fit_seconds_median": statistics.median(fits),
+        "fit_seconds_range": [min(fits), max(fits)],
+        "times_faster_median": round(whole / statistics.median(fits), 2),
+        "times_faster_slowest": round(whole / max(fits), 2),
+        "hand_epochs_until_as_good": until,
+        "hand_seconds_until_as_good": None if as_good is None else round(as_good, 1),
+        "times_faster_to_the_same": None if as_good is None else round(as_good / statistics.median(fits), 1),
+        "accuracy_mean": round(mean, 5),
+        "accuracy_lowest": min(accuracies),
+    }
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from truefit.recipes.recipe import LossConfig, OptimizerConfig, Recipe
 RECIPE = Recipe(
     name="standard",
     epochs=10,
-    batch_size=64,
-    optimizer=OptimizerConfig(name="muon", lr=0.03, momentum=0.9, weight_decay=0.01),
+    batch_size=96,
+    optimizer=OptimizerConfig(name="muon", lr=0.037, momentum=0.9, weight_decay=0.01),
     loss=LossConfig(label_smoothing=0.1),
+    precision="fastest",
 )
