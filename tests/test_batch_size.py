@@ -170,7 +170,7 @@ def test_a_config_file_may_say_it_in_the_place_of_the_number(tmp_path: Path) -> 
     file = tmp_path / "config.yaml"
     file.write_text("recipe: {batch_size: auto, epochs: 2}")
     config = parse_train(["--config", str(file)]).config
-    assert (config.auto_batch_size, config.recipe.epochs, config.recipe.batch_size) == (True, 2, 64)
+    assert (config.auto_batch_size, config.recipe.epochs, config.recipe.batch_size) == (True, 2, 96)
     file.write_text("recipe: {batch_size: many}")
     with pytest.raises(InputError, match="batch_size"):
         parse_train(["--config", str(file)])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
-from truefit import ConvNet, InputError
+from truefit import ConvNet, InputError, train
 from truefit.models.lookup import build_model, image_sizes, model_names
 from truefit.models.traits import has_batchnorm
 
@@ -131,3 +132,15 @@ def test_batchnorm_is_found_wherever_it_stands() -> None:
     assert has_batchnorm(ConvNet())
     assert has_batchnorm(nn.Sequential(nn.Sequential(nn.BatchNorm1d(2))))
     assert not has_batchnorm(nn.Sequential(nn.GroupNorm(1, 2), nn.LayerNorm(3)))
+
+
+def test_a_named_convnet_begins_with_every_class_equally_probable_and_learns_in_all_layers_from_its_second_step() -> None:
+    images = torch.randn(8, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    network = build_model("convnet", 7)
+    assert torch.equal(network(images), torch.zeros(8, 7))
+    assert network.conv6.weight.std() > 0
+    assert ConvNet(7)(images).std() > 0  # one that is built by hand begins as torch's layers do
+    before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    train(network, TensorDataset(images, torch.arange(8) % 7), 4, optimizer, nn.CrossEntropyLoss())
+    assert all(not torch.equal(weight, before[name]) for name, weight in network.named_parameters())
