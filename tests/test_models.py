@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from truefit import ConvNet, InputError, train
+from truefit.models.head import zero_head
 from truefit.models.lookup import build_model, image_sizes, model_names
 from truefit.models.traits import has_batchnorm
 
@@ -134,13 +135,21 @@ def test_batchnorm_is_found_wherever_it_stands() -> None:
     assert not has_batchnorm(nn.Sequential(nn.GroupNorm(1, 2), nn.LayerNorm(3)))
 
 
-def test_a_named_convnet_begins_with_every_class_equally_probable_and_learns_in_all_layers_from_its_second_step() -> None:
-    images = torch.randn(8, 3, 24, 24, generator=torch.Generator().manual_seed(0))
-    network = build_model("convnet", 7)
+@pytest.mark.parametrize("name", ["convnet", "resnet18"])
+def test_with_a_head_of_zeros_classes_are_equal_at_first_and_the_second_step_learns_everywhere(name: str) -> None:
+    images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    network = build_model(name, 7)
+    assert network(images).std() > 0
+    zero_head(network, 7)
     assert torch.equal(network(images), torch.zeros(8, 7))
-    assert network.conv6.weight.std() > 0
-    assert ConvNet(7)(images).std() > 0  # one that is built by hand begins as torch's layers do
     before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     train(network, TensorDataset(images, torch.arange(8) % 7), 4, optimizer, nn.CrossEntropyLoss())
     assert all(not torch.equal(weight, before[name]) for name, weight in network.named_parameters())
+
+
+def test_a_network_that_ends_in_another_layer_keeps_its_head() -> None:
+    for network in (nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)), nn.Linear(4, 5)):
+        before = [parameter.detach().clone() for parameter in network.parameters()]
+        zero_head(network, 3)
+        assert all(map(torch.equal, network.parameters(), before))

@@ -153,7 +153,9 @@ def test_findings_stand_in_warnings_the_folder_the_report_and_a_loaded_run(tmp_p
     import truefit
 
     with pytest.warns(TruefitWarning, match="FIT901 weights-stand-still") as told:
-        Trainer(Network(spare=True), epochs=3).fit(images(), images(1), out=tmp_path / "run")
+        Trainer(Network(spare=True), replace(find_recipe("standard"), epochs=3, batch_size=64)).fit(
+            images(), images(1), out=tmp_path / "run"
+        )
     assert sum("FIT901" in str(one.message) for one in told) == 1
     written = json.loads((tmp_path / "run/doctor.json").read_text())
     assert written["findings"][0]["code"] == "FIT901"

@@ -26,7 +26,7 @@ truefit.ConvolutionalNeuralNet(net(), progress=False).train(nn.CrossEntropyLoss(
     "trainer": """
 import truefit
 data.classes = held.classes = tuple("abcd")
-run = truefit.Trainer(net(), epochs=2).fit(data, held, out=OUT, report=False)
+run = truefit.Trainer(net(), truefit.Recipe(epochs=2)).fit(data, held, out=OUT, report=False)
 print(truefit.load(OUT, network=net()).evaluation)
 """,
 }

@@ -38,6 +38,7 @@ from truefit.fitting.selection import choosing_set, training_copies
 from truefit.fitting.splitting import check_can_be_split, take_over
 from truefit.fitting.start import begin_with, note_seen, start_from
 from truefit.measure import class_names, count_labels, image_size_of
+from truefit.models.head import zero_head
 from truefit.models.lookup import build_model
 from truefit.models.traits import INITIAL_IMAGES, FromImages, has_batchnorm
 from truefit.optim.averaging import WeightAverage
@@ -104,6 +105,9 @@ class Setup:
             # The same in all processes, of which one may run where there are no units for bfloat16.
             coarser = not dist.largest([fastest(self.network, self.device) == "float32"])[0]
             self.settings = replace(self.settings, training_precision="bfloat16" if coarser else "float32")
+        fresh = isinstance(plan.model, str) and plan.begun_with is None and plan.weights is None
+        if fresh and self.recipe.zero_head and self.classes is not None:
+            zero_head(self.network, len(self.classes))
         if plan.begun_with is not None:
             start_from(self.network, plan.begun_with)
             note_seen(plan.begun_with, self.describe_data(), plan.notify)
@@ -130,7 +134,6 @@ class Setup:
         self.shards = sharding.Shards(self.device) if plan.shard and dist.world() > 1 else None
         place = self.device if self.shards is None else torch.device("cpu")
         self.network.to(place, memory_format=self.settings.memory_format)  # type: ignore[call-overload]
-        fresh = isinstance(plan.model, str) and plan.begun_with is None and plan.weights is None
         if fresh and isinstance(self.network, FromImages):
             self.network.initialise_from(self._first_images())
         # One's own network may have been built from other random numbers in each process.

@@ -27,6 +27,14 @@ def head_of(network: nn.Module, classes: int) -> tuple[str, nn.Linear]:
     return linear[-1]
 
 
+def zero_head(network: nn.Module, classes: int) -> None:
+    """Set the layer that gives the classes to 0, where the network ends in a linear one or a convolution for them."""
+    last = [module for module in network.modules() if _has_own(module)][-1]
+    if isinstance(last, nn.Linear | nn.Conv2d) and len(last.weight) == classes:
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+
+
 @contextmanager
 def headless(network: nn.Module, name: str) -> Iterator[None]:
     """The network without its head: it gives what the head is given, features (N, d). Put back at the end."""

@@ -10,4 +10,5 @@ RECIPE = Recipe(
     loss=LossConfig(label_smoothing=0.1),
     augment=AugmentConfig(shrink=0.75, shift=0.0),
     precision="fastest",
+    zero_head=True,
 )

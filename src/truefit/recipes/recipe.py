@@ -270,6 +270,8 @@ class Recipe:
     puts the network through torch.compile first, which takes up to a minute at the start; "eager" does neither. "auto"
     records the steps of models that are given by name. On other devices all are eager, as are steps of several
     processes; in float16 and with lookahead none is recorded.
+    zero_head: the last layer of a model that is built by its name begins at 0 instead of at random: every class is
+    equally probable at first. It suits muon, whose first steps move that layer at once.
     sampling: "balanced" shows equally many images of each class in an epoch, which is as long as ever: images of small
     classes several times, of large ones a part that changes from epoch to epoch. The numbers stand in config.json.
     augment: changes training images. The tensors of a data set of your own are changed only where it is said.
@@ -294,6 +296,7 @@ class Recipe:
     precision: Literal["auto", "fastest", "float32", "bfloat16", "float16"] = "auto"
     execution: Literal["auto", "eager", "graph", "compile"] = "auto"
     sampling: Literal["all", "balanced"] = "all"
+    zero_head: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)

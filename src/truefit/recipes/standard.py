@@ -9,4 +9,5 @@ RECIPE = Recipe(
     optimizer=OptimizerConfig(name="muon", lr=0.037, momentum=0.9, weight_decay=0.01),
     loss=LossConfig(label_smoothing=0.1),
     precision="fastest",
+    zero_head=True,
 )
