@@ -168,7 +168,7 @@ def test_the_command_knows_it_and_prints_it(words: list[str], capsys: pytest.Cap
 
 def test_a_config_file_may_say_it_in_the_place_of_the_number(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
-    file.write_text("recipe: {batch_size: auto, epochs: 2}")
+    file.write_text("auto_batch_size: false\nrecipe: {batch_size: auto, epochs: 2}")  # as --print-config has it
     config = parse_train(["--config", str(file)]).config
     assert (config.auto_batch_size, config.recipe.epochs, config.recipe.batch_size) == (True, 2, 96)
     file.write_text("recipe: {batch_size: many}")

@@ -149,7 +149,9 @@ def test_with_a_head_of_zeros_classes_are_equal_at_first_and_the_second_step_lea
 
 
 def test_a_network_that_ends_in_another_layer_keeps_its_head() -> None:
-    for network in (nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)), nn.Linear(4, 5)):
+    # In SqueezeNet a ReLU follows the last convolution: from zeros it would never learn.
+    others = [nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)), nn.Linear(4, 5), build_model("squeezenet1_1", 3)]
+    for network in others:
         before = [parameter.detach().clone() for parameter in network.parameters()]
         zero_head(network, 3)
         assert all(map(torch.equal, network.parameters(), before))

@@ -231,5 +231,5 @@ def _read_config(path: Path, base: TrainConfig) -> TrainConfig:
     if isinstance(recipe, dict) and recipe.get("batch_size") == "auto":
         # In the place of a number, as on the command line.
         del recipe["batch_size"]
-        plain.setdefault("auto_batch_size", True)
+        plain["auto_batch_size"] = True
     return from_plain(TrainConfig, plain if plain is not None else {}, where="", base=base)

@@ -21,6 +21,8 @@ class ConvNet(nn.Module):
     Raises InputError for any other shape.
     """
 
+    HEAD = "conv7"
+
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
         self.num_classes = num_classes

@@ -28,9 +28,13 @@ def head_of(network: nn.Module, classes: int) -> tuple[str, nn.Linear]:
 
 
 def zero_head(network: nn.Module, classes: int) -> None:
-    """Set the layer that gives the classes to 0, where the network ends in a linear one or a convolution for them."""
-    last = [module for module in network.modules() if _has_own(module)][-1]
-    if isinstance(last, nn.Linear | nn.Conv2d) and len(last.weight) == classes:
+    """Set the layer that gives the classes to 0: the last one, where it is linear, or that which the network names.
+
+    A convolution at the end is left alone otherwise: where a ReLU follows, as in SqueezeNet, zeros would never learn.
+    """
+    named = getattr(network, "HEAD", None)
+    last = network.get_submodule(named) if named else [one for one in network.modules() if _has_own(one)][-1]
+    if (named or isinstance(last, nn.Linear)) and next(iter(last.parameters())).shape[0] == classes:
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
 

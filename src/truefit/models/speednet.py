@@ -30,7 +30,7 @@ class SpeedNet(nn.Module):
 
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
-        self.whiten = nn.Conv2d(3, DIRECTIONS, PATCH)
+        self.whiten = _Whitening(3, DIRECTIONS, PATCH)
         self.blocks = nn.Sequential(
             *(_block(before, width) for before, width in zip((DIRECTIONS, *WIDTHS), WIDTHS, strict=False))
         )
@@ -39,9 +39,7 @@ class SpeedNet(nn.Module):
             self.head.weight /= self.head.weight.std()
 
     def forward(self, images: Tensor) -> Tensor:
-        more = (0, 0, 0, 0, 0, CHANNELS - images.shape[1])
-        whitened = F.conv2d(F.pad(images, more), F.pad(self.whiten.weight, more), self.whiten.bias)
-        features = self.blocks(F.gelu(whitened))
+        features = self.blocks(F.gelu(self.whiten(images)))
         # Not amax: compiled, its gradient looks for the largest value among values that were computed anew. And not
         # an adaptive pool, whose gradient adds up one by one.
         features = F.max_pool2d(features, features.shape[2:]).flatten(1)
@@ -62,6 +60,12 @@ class SpeedNet(nn.Module):
         whitening = (directions / (variances + LEAST_VARIANCE).sqrt()).T.reshape(-1, 3, PATCH, PATCH)
         self.whiten.weight.copy_(torch.cat([whitening, -whitening]))
         self.whiten.requires_grad_(False)
+
+
+class _Whitening(nn.Conv2d):
+    def forward(self, images: Tensor) -> Tensor:
+        more = (0, 0, 0, 0, 0, CHANNELS - self.in_channels)
+        return F.conv2d(F.pad(images, more), F.pad(self.weight, more), self.bias)
 
 
 def _block(before: int, width: int) -> nn.Sequential:
