@@ -21,6 +21,7 @@ from truefit.commands.output import (
     print_epochs,
     print_json,
 )
+from truefit.commands.repeated import beyond_one_training, run_curve, run_folds, run_seeds
 from truefit.commands.supplied import is_own, supplied_network
 from truefit.config import require
 from truefit.data.imageset import Data
@@ -50,17 +51,14 @@ def run(command: TrainCommand, config: TrainConfig, begun: float) -> int:
         command = replace(command, quiet=True, json=False)
     stream = human_stream(command.json)
     bar, lines = Bar(), Lines(stream)
+    # Somebody must listen even where nothing is printed: warnings are for those who have no observer.
     trainer = _trainer(command, config, [nobody] if command.quiet else [lines, bar])
     _check(command)
     try:
         data = _load(command, config, trainer, bar)
         if _many(command):
-            from truefit.commands.repeated import run_curve, run_folds
-
             return (run_curve if command.learning_curve else run_folds)(command, config, trainer, data, stream)
         if command.seeds is not None and not command.dry_run:
-            from truefit.commands.repeated import run_seeds
-
             return run_seeds(command, trainer, data, stream)
         out = command.out or next_run(Path("runs"), f"{data.name}-{config.model.rpartition(':')[2]}")
         if command.dry_run:
@@ -103,7 +101,6 @@ def _many(command: TrainCommand) -> bool:
 
 
 def _trainer(command: TrainCommand, config: TrainConfig, observers: list[Observer]) -> Trainer:
-    # Somebody must listen even where nothing is printed: warnings are for those who have no observer.
     model: nn.Module | str
     with rng.seeded(config.seed):
         model = supplied_network(config.model) if is_own(config.model) else config.model
@@ -135,7 +132,7 @@ def _check(command: TrainCommand) -> None:
             "--resume and --overwrite are opposites" if command.overwrite else "--resume does not say which run",
             fix="leave one of them out" if command.overwrite else "--out FOLDER",
         )
-    if command.log and (_many(command) or command.seeds is not None or command.dry_run):
+    if command.log and beyond_one_training(command):
         raise InputError("--log goes with one training", found="several, or a dry run", fix="leave --log out")
     if command.seeds is not None:
         require(command.seeds >= 1, "seeds", command.seeds, "at least 1", "--seeds 5")

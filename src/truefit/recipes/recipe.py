@@ -271,7 +271,8 @@ class Recipe:
     records the steps of models that are given by name. On other devices all are eager, as are steps of several
     processes; in float16 and with lookahead none is recorded.
     zero_head: the last layer of a model that is built by its name begins at 0 instead of at random: every class is
-    equally probable at first. It suits muon, whose first steps move that layer at once.
+    equally probable at first. It suits muon, whose first steps move that layer at once. Of networks that do not end in
+    a linear layer, only ConvNet's does.
     sampling: "balanced" shows equally many images of each class in an epoch, which is as long as ever: images of small
     classes several times, of large ones a part that changes from epoch to epoch. The numbers stand in config.json.
     augment: changes training images. The tensors of a data set of your own are changed only where it is said.
