@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from truefit.errors import InputError
+from truefit.operations import Quicker
 
 # Of malloc.h: from which size on a piece is fetched for itself, and how much is kept (-1: all). Bytes.
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 LARGEST_KEPT = 2**27
 
 PrecisionName = Literal["auto", "fastest", "float32", "bfloat16", "float16"]
-Resolved = Literal["float32", "bfloat16", "float16"]
+Resolved = Literal["float32", "bfloat16", "float16", "float32-fast"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class Settings:
 
     `evaluation_batch_size` is part of it because sums in floating point depend on it in the last bit.
     precision: of inference, and so of every evaluation. training_precision: of the steps that train, and so of what is
-    counted in passing.
+    counted in passing; "float32-fast" is float32 by the quicker ways of `operations`.
     recorded: a training step is replayed as one CUDA graph. compiled: the network is trained through torch.compile.
     """
 
@@ -112,9 +113,15 @@ def fastest(network: nn.Module, device: torch.device) -> Resolved:
 
     On a CPU the gradients of grouped convolutions are slower in it, so that networks with some keep float32.
     """
-    if device.type == "cpu" and any(isinstance(m, nn.modules.conv._ConvNd) and m.groups > 1 for m in network.modules()):
-        return "float32"
-    return "bfloat16" if has_bfloat16(device) else "float32"
+    grouped = any(isinstance(m, nn.modules.conv._ConvNd) and m.groups > 1 for m in network.modules())
+    if has_bfloat16(device) and not (device.type == "cpu" and grouped):
+        return "bfloat16"
+    return full(device)
+
+
+def full(device: torch.device) -> Resolved:
+    """The fastest way to train in float32."""
+    return "float32-fast" if device.type == "cpu" else "float32"
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
@@ -171,15 +178,18 @@ def _keep_memory() -> None:
 
 
 class Precision:
-    """Mixed precision of one training: autocast, and a gradient scaler where float16 needs one."""
+    """The precision of one training: autocast, and a gradient scaler where float16 needs one."""
 
-    def __init__(self, name: str = "float32", device: torch.device | None = None) -> None:
-        self.device = device or torch.device("cpu")
-        self.dtype = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+    def __init__(self, name: Resolved = "float32", device: torch.device | None = None) -> None:
+        self.name, self.device = name, device or torch.device("cpu")
+        self.dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
         # float16 gradients underflow without scaling; bfloat16 has the range of float32.
         self.scaler = torch.amp.GradScaler(self.device.type) if name == "float16" else None
 
     def autocast(self) -> AbstractContextManager[object]:
+        """Within this a network's outputs are computed so."""
+        if self.name == "float32-fast":
+            return Quicker()
         if self.dtype is None:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)

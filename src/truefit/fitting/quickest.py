@@ -25,7 +25,7 @@ from truefit.events import Note
 from truefit.fitting.others import Others
 from truefit.fitting.timing import trial
 from truefit.measure import image_size_of
-from truefit.precision import Settings, has_bfloat16, threads
+from truefit.precision import Resolved, Settings, full, has_bfloat16, threads
 from truefit.provenance import provenance
 from truefit.runs.files import read_json, write_json
 
@@ -119,11 +119,15 @@ def quickest(seconds: dict[Settings, float]) -> Settings:
 
 
 def _precisions(setup: Setup) -> list[Settings]:
-    """What the rules say, and where the recipe leaves it open the other precision that the device has units for."""
+    """What the rules say, and where the recipe leaves it open whatever else the device may be quicker in."""
     rule = setup.settings
-    if setup.recipe.precision != "fastest" or not setup.is_named or not has_bfloat16(setup.device):
+    if setup.recipe.precision != "fastest" or not setup.is_named:
         return [rule]
-    return [rule, replace(rule, training_precision="float32" if rule.training_precision == "bfloat16" else "bfloat16")]
+    others: list[Resolved] = ["float32", full(setup.device)]
+    if has_bfloat16(setup.device):
+        others.append("bfloat16")
+    names = dict.fromkeys([rule.training_precision, *others])
+    return [replace(rule, training_precision=name) for name in names]
 
 
 def _fewer_threads(settings: Settings) -> list[int]:

@@ -50,6 +50,11 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Step once; does nothing where the tensor `found_inf`, set on this object, is not 0."""
         found_inf: Tensor | None = getattr(self, "found_inf", None)
+        if found_inf is not None and found_inf.device.type == "cpu":
+            # Nothing has to be waited for here.
+            if found_inf:
+                return
+            found_inf = None
         for group in self.param_groups:
             with_gradient = [parameter for parameter in group["params"] if parameter.grad is not None]
             matrices = [parameter for parameter in with_gradient if _is_matrix(parameter)]
@@ -76,12 +81,13 @@ class Muon(torch.optim.Optimizer):
             gradient = torch.where(found_inf == 0, gradient, 0.0)
         momentum.lerp_(gradient, taken * (1 - group["momentum"]))
         direction = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
-        matrix = direction.flatten(1)
-        update = orthogonalised(matrix, group["iterations"]).view_as(direction)
+        lying = _as_it_lies(direction)
+        matrix = lying.flatten(1)
+        update = orthogonalised(matrix, group["iterations"]).view_as(lying)
         rate = taken * group["lr"]
         if group["weight_decay"]:
             parameter.mul_(1 - rate * group["weight_decay"])
-        parameter.sub_(update * (rate * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5))
+        _as_it_lies(parameter).sub_(update * (rate * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5))
 
     def _step_together(self, parameters: list[Tensor], group: dict[str, Any], found_inf: Tensor | None) -> None:
         """What `_step_matrix` does, for all of a group with as few kernels as there can be."""
