@@ -222,11 +222,17 @@ with threads(1):
     assert kept < 100
 
 
+def test_on_a_cpu_without_units_steps_are_quick_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: False)
+    assert fastest(nn.Conv2d(4, 4, 3), CPU) == "float32-fast"
+    assert fastest(nn.Conv2d(4, 4, 3), torch.device("cuda")) == "float32"
+
+
 def test_grouped_convolutions_keep_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: True)
     cpu = CPU
     assert fastest(nn.Sequential(nn.Conv2d(4, 4, 3)), cpu) == "bfloat16"
-    assert fastest(nn.Sequential(nn.Conv2d(4, 4, 3, groups=4)), cpu) == "float32"
+    assert fastest(nn.Sequential(nn.Conv2d(4, 4, 3, groups=4)), cpu) == "float32-fast"
     assert fastest(nn.Sequential(nn.Conv2d(4, 4, 3, groups=4)), torch.device("cuda")) == "bfloat16"
 
 

@@ -585,12 +585,12 @@ def test_a_run_in_bfloat16_is_gone_on_with_where_there_are_no_units_for_it(tmp_p
     assert not same(fit(None), whole)
 
 
-def test_fastest_is_float32_without_units_for_bfloat16(monkeypatch):
+def test_fastest_changes_nothing_without_units_where_there_is_no_convolution(monkeypatch):
     monkeypatch.setattr("truefit.fitting.setup.Setup.is_named", True)
     monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: False)
     fast = Trainer(Linear(), replace(PLAIN, precision="fastest")).fit(points(), points(20, 1))
     plain = Trainer(Linear(), PLAIN).fit(points(), points(20, 1))
-    assert fast.config["settings"]["training_precision"] == "float32"
+    assert fast.config["settings"]["training_precision"] == "float32-fast"
     assert all(torch.equal(a, b) for a, b in zip(fast.network.parameters(), plain.network.parameters(), strict=True))
 
 

@@ -7,8 +7,8 @@ Gradients are computed in the same way. Rounding errors are about ten times thos
 values; bfloat16's are a thousand times as large. A training keeps the transformed tiles, about twice the images.
 
 Source: Winograd (1980), "Arithmetic Complexity of Computations"; for convolutions Lavin and Gray (2016), "Fast
-Algorithms for Convolutional Neural Networks". The matrices are made as in section 5.1 of Blahut (2010), "Fast
-Algorithms for Signal Processing", from a polynomial product at a few points.
+Algorithms for Convolutional Neural Networks". The matrices are made in the way of Toom (1963) and Cook (1966), from a
+product of polynomials at a few points.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ def convolution(
 ) -> Tensor:
     """torch.conv2d, computed so where it pays."""
     usual = _pair(stride) == _pair(dilation) == _pair(padding) == (1, 1) and groups == 1
-    if usual and weight.shape[2:] == (3, 3) and input.ndim == 4 and input.dtype == weight.dtype == torch.float32:
+    usual = usual and weight.shape[2:] == (3, 3) and input.ndim == 4 and len(input) > 0
+    # What does not fit is left to torch, which says so.
+    usual = usual and input.shape[1] == weight.shape[1]
+    if usual and input.dtype == weight.dtype == torch.float32:
         side = _tile(weight.shape[1], weight.shape[0], input.shape[2], input.shape[3])
         if side is not None:
             out: Tensor = _Convolution.apply(input, weight, bias, side)
