@@ -38,7 +38,7 @@ def with_gradients(operation: Any, inputs: list[Tensor]) -> list[Tensor]:
 def assert_close(found: list[Tensor], wanted: list[Tensor], most: float) -> None:
     for one, other in zip(found, wanted, strict=True):
         assert one.shape == other.shape
-        assert float((one.double() - other).norm() / other.norm()) < most
+        assert float((one.detach().double() - other.detach()).norm() / other.detach().norm()) < most
 
 
 def doubled(inputs: list[Tensor]) -> list[Tensor]:
@@ -209,7 +209,7 @@ def test_a_training_without_units_for_bfloat16_is_quick_and_the_same_twice(
     plain = small_fit(None, precision="float32")
     assert plain.config["settings"]["training_precision"] == "float32"
     assert not same(run, plain)
-    assert run.history[0]["training_loss"] == pytest.approx(plain.history[0]["training_loss"], rel=1e-4)
+    assert run.history[0]["training_loss"] == pytest.approx(plain.history[0]["training_loss"], rel=5e-3)
     with pytest.raises(KeyboardInterrupt):
         small_fit(tmp_path / "run", stop)
     # Gone on with where there are units: in what it was begun.

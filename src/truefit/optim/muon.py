@@ -50,11 +50,6 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Step once; does nothing where the tensor `found_inf`, set on this object, is not 0."""
         found_inf: Tensor | None = getattr(self, "found_inf", None)
-        if found_inf is not None and found_inf.device.type == "cpu":
-            # Nothing has to be waited for here.
-            if found_inf:
-                return
-            found_inf = None
         for group in self.param_groups:
             with_gradient = [parameter for parameter in group["params"] if parameter.grad is not None]
             matrices = [parameter for parameter in with_gradient if _is_matrix(parameter)]
