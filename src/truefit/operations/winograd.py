@@ -41,9 +41,9 @@ def convolution(
     groups: int = 1,
 ) -> Tensor:
     """torch.conv2d, computed so where it pays."""
-    usual = _pair(stride) == _pair(dilation) == _pair(padding) == (1, 1) and groups == 1
+    usual = _pair(stride) == _pair(dilation) == _pair(padding) == (1, 1)
     usual = usual and weight.shape[2:] == (3, 3) and input.ndim == 4 and len(input) > 0
-    # What does not fit is left to torch, which says so.
+    # What is grouped is left to torch, and what does not fit, of which it says so.
     usual = usual and input.shape[1] == weight.shape[1]
     if usual and input.dtype == weight.dtype == torch.float32:
         side = _tile(weight.shape[1], weight.shape[0], input.shape[2], input.shape[3])
