@@ -16,6 +16,7 @@ from truefit import Run, Trainer
 from truefit.data.imageset import ImageSet
 from truefit.events import Event, StepFinished
 from truefit.operations import Quicker
+from truefit.precision import Precision
 from truefit.recipes.lookup import find_recipe
 
 
@@ -121,6 +122,24 @@ def test_float64_and_groups_are_torchs_own() -> None:
         assert not is_winograd(F.conv2d(x, weight[:, :32], padding=1, groups=2))
 
 
+@pytest.mark.parametrize("first", [nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(8)])
+def test_what_comes_out_may_be_changed_in_place(first: nn.Module) -> None:
+    x = images(2, 64 if isinstance(first, nn.Conv2d) else 8, 8, 8)
+
+    def chain(x: Tensor) -> Tensor:
+        out: Tensor = first(x)
+        out += x
+        return F.relu(out, inplace=True)
+
+    with Quicker():
+        found = with_gradients(chain, [x])
+    assert_close(found, [value.double() for value in with_gradients(chain, [x])], 2e-5)
+
+
+def test_a_run_that_is_gone_on_with_on_another_device_is_in_float32_there() -> None:
+    assert not isinstance(Precision("float32-fast", torch.device("meta")).autocast(), Quicker)
+
+
 def test_what_is_frozen_gets_no_gradient() -> None:
     conv = nn.Conv2d(64, 64, 3, padding=1)
     conv.weight.requires_grad_(False)
@@ -170,9 +189,10 @@ def test_other_batch_norms_are_torchs_own() -> None:
     bare = nn.BatchNorm2d(8, affine=False, track_running_stats=False)
     x = images(4, 8, 6, 6)
     with Quicker():
-        assert torch.equal(bare(x), bare(x))
-        with pytest.raises(ValueError, match="more than 1 value per channel"):
-            nn.BatchNorm2d(8)(images(1, 8, 1, 1))
+        found = bare(x)
+    assert torch.equal(found, bare(x))
+    with Quicker(), pytest.raises(ValueError, match="more than 1 value per channel"):
+        nn.BatchNorm2d(8)(images(1, 8, 1, 1))
 
 
 def small_fit(out: Path | None, *observers: Any, resume: bool = False, precision: Any = "fastest") -> Run:

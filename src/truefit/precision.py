@@ -188,7 +188,7 @@ class Precision:
 
     def autocast(self) -> AbstractContextManager[object]:
         """Within this a network's outputs are computed so."""
-        if self.name == "float32-fast":
+        if self.name == "float32-fast" and self.device.type == "cpu":
             return Quicker()
         if self.dtype is None:
             return nullcontext()

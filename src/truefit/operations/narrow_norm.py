@@ -32,7 +32,13 @@ def batch_norm(
     usual = (
         training and running_mean is not None and running_var is not None and weight is not None and bias is not None
     )
-    if usual and input.ndim == 4 and input.shape[1] <= MOST_CHANNELS and input.dtype == torch.float32:
+    if (
+        usual
+        and input.ndim == 4
+        and input.device.type == "cpu"
+        and input.shape[1] <= MOST_CHANNELS
+        and input.dtype == torch.float32
+    ):
         apart = input.shape[0] * input.shape[2] * input.shape[3]
         if apart > 1 and input.is_contiguous(memory_format=torch.channels_last):
             out: Tensor
@@ -56,7 +62,8 @@ class _BatchNorm(torch.autograd.Function):
         out = torch.addcmul(bias.repeat(together), centred, (weight * scale).repeat(together))
         ctx.save_for_backward(centred, weight, scale)
         ctx.mark_non_differentiable(mean, variance)
-        return _like(out, images), mean, variance
+        # Detached: torch refuses changes in place, such as those of a ReLU, to a view that was made in here.
+        return _like(out, images).detach(), mean, variance
 
     @staticmethod
     @once_differentiable

@@ -44,7 +44,7 @@ def convolution(
     usual = _pair(stride) == _pair(dilation) == _pair(padding) == (1, 1)
     usual = usual and weight.shape[2:] == (3, 3) and input.ndim == 4 and len(input) > 0
     # What is grouped is left to torch, and what does not fit, of which it says so.
-    usual = usual and input.shape[1] == weight.shape[1]
+    usual = usual and input.shape[1] == weight.shape[1] and input.device.type == "cpu"
     if usual and input.dtype == weight.dtype == torch.float32:
         side = _tile(weight.shape[1], weight.shape[0], input.shape[2], input.shape[3])
         if side is not None:
@@ -93,7 +93,7 @@ def _matrices(side: int, *, alone: bool) -> _Matrices:
     scale = np.abs(whole).max(axis=1, keepdims=True)
     tile = (whole / scale)[:, 1:-1] if alone else whole / scale
     made = (tile, values(3) * scale, values(side).T)
-    return _Matrices(*(torch.tensor(matrix, dtype=torch.float32) for matrix in made))
+    return _Matrices(*(torch.tensor(matrix, dtype=torch.float32, device="cpu") for matrix in made))
 
 
 class _Convolution(torch.autograd.Function):
@@ -107,7 +107,8 @@ class _Convolution(torch.autograd.Function):
         ctx.save_for_backward(tiles, filters)
         ctx.side, ctx.images = side, images.shape
         shape = (len(images), len(weight), *images.shape[2:])
-        return _images(_both(matrices.back, tiles @ filters.mT), shape, side, bias)
+        # Detached: torch refuses changes in place, such as those of a ReLU, to a view that was made in here.
+        return _images(_both(matrices.back, tiles @ filters.mT), shape, side, bias).detach()
 
     @staticmethod
     @once_differentiable
@@ -155,13 +156,13 @@ def _images(tiles: Tensor, shape: tuple[int, ...], side: int, bias: Tensor | Non
     beyond = wide - side
     whole = (samples, down * side + beyond, across * side + beyond, channels)
     if not beyond:
-        lying = torch.empty(placed.shape)
+        lying = placed.new_empty(placed.shape)
         lying = torch.add(placed, bias, out=lying) if bias is not None else lying.copy_(placed)
         lying = lying.view(whole)
     else:
         # The part of each tile that is its own, and then what reaches into the next one; each of these has a place
         # for itself.
-        lying = torch.zeros(whole)
+        lying = tiles.new_zeros(whole)
         for top, bottom in ((0, side), (side, wide)):
             for left, right in ((0, side), (side, wide)):
                 windows = lying[:, top:, left:].unfold(1, bottom - top, side).unfold(2, right - left, side)
