@@ -3,9 +3,9 @@
 Images are cut into tiles of m x m pixels. A tile and its border, (m + 2) x (m + 2), is transformed, and so are the
 filters; multiplied there number by number, and transformed back, they give the tile's convolution: (m + 2)^2
 multiplications instead of 9 m^2, 4 to 5 times fewer where tiles fit, and at least 2. All tiles and filters together are
-(m + 2)^2 matrix products. Gradients are computed in the same way. Rounding errors are about ten times those of the usual
-way, 1e-6 to 1e-5 of the values; bfloat16's are a thousand times as large. A training keeps the transformed tiles, two to
-three times the images.
+(m + 2)^2 matrix products. Gradients are computed in the same way. Rounding errors are about ten times those of the
+usual way, 1e-6 to 1e-5 of the values; bfloat16's are a thousand times as large. A training keeps the transformed tiles,
+two to three times the images.
 
 Source: Winograd (1980), "Arithmetic Complexity of Computations"; for convolutions Lavin and Gray (2016), "Fast
 Algorithms for Convolutional Neural Networks". The matrices are made in the way of Toom (1963) and Cook (1966), from a
