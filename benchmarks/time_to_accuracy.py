@@ -107,7 +107,7 @@ def main() -> None:
         names = ["time_to_accuracy", *([recipe] if recipe != "quick" else []), options.variant]
         save(
             "-".join(filter(None, names)),
-            f"in turns on one quiet machine: the hand-written class's {len(hand)} epochs, and {len(trainings)} times "
+            f"in turns on one machine: the hand-written class's {len(hand)} epochs, and {len(trainings)} times "
             f"truefit train FOLDER --recipe {' or '.join(found)} --val-fraction 0 {' '.join(more)}".rstrip()
             + f" (here: {recipe}), one seed at a time, the epochs by hand spread evenly between them; decoding left "
             "out on both sides; CIFAR-10 JPEG edition, 50,000 training images, accuracy on the 10,000 test images "

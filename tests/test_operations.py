@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers import assert_same_weights
 from truefit import Run, Trainer
 from truefit.data.imageset import ImageSet
 from truefit.events import Event, StepFinished
@@ -108,6 +109,7 @@ def test_convolutions_for_which_it_does_not_pay_are_torchs_own(
     with Quicker():
         found = F.conv2d(x, weight, padding=1)
     assert torch.equal(found, F.conv2d(x, weight, padding=1))
+    assert not is_winograd(found)
 
 
 def test_what_does_not_fit_is_said_by_torch() -> None:
@@ -213,11 +215,6 @@ def stop(event: Event) -> None:
         raise KeyboardInterrupt
 
 
-def same(one: Run, other: Run) -> bool:
-    pairs = zip(one.network.parameters(), other.network.parameters(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
-
-
 def test_a_training_without_units_for_bfloat16_is_quick_and_the_same_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,13 +222,13 @@ def test_a_training_without_units_for_bfloat16_is_quick_and_the_same_twice(
     run = small_fit(None)
     assert run.config["settings"]["training_precision"] == "float32-fast"
     assert run.config["settings"]["precision"] == "float32"
-    assert same(run, small_fit(None))
+    assert_same_weights(small_fit(None).network, run.network)
     plain = small_fit(None, precision="float32")
     assert plain.config["settings"]["training_precision"] == "float32"
-    assert not same(run, plain)
+    assert not torch.equal(next(run.network.parameters()), next(plain.network.parameters()))
     assert run.history[0]["training_loss"] == pytest.approx(plain.history[0]["training_loss"], rel=5e-3)
     with pytest.raises(KeyboardInterrupt):
         small_fit(tmp_path / "run", stop)
     # Gone on with where there are units: in what it was begun.
     monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: True)
-    assert same(small_fit(tmp_path / "run", resume=True), run)
+    assert_same_weights(small_fit(tmp_path / "run", resume=True).network, run.network)

@@ -22,6 +22,13 @@ LARGEST_KEPT = 2**27
 
 PrecisionName = Literal["auto", "fastest", "float32", "bfloat16", "float16"]
 Resolved = Literal["float32", "bfloat16", "float16", "float32-fast"]
+# What autocast computes in, where it is used.
+DTYPES: dict[Resolved, torch.dtype | None] = {
+    "float32": None,
+    "float32-fast": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +123,10 @@ def fastest(network: nn.Module, device: torch.device) -> Resolved:
     grouped = any(isinstance(m, nn.modules.conv._ConvNd) and m.groups > 1 for m in network.modules())
     if has_bfloat16(device) and not (device.type == "cpu" and grouped):
         return "bfloat16"
-    return full(device)
+    return fastest_float32(device)
 
 
-def full(device: torch.device) -> Resolved:
+def fastest_float32(device: torch.device) -> Resolved:
     """The fastest way to train in float32."""
     return "float32-fast" if device.type == "cpu" else "float32"
 
@@ -182,7 +189,7 @@ class Precision:
 
     def __init__(self, name: Resolved = "float32", device: torch.device | None = None) -> None:
         self.name, self.device = name, device or torch.device("cpu")
-        self.dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
+        self.dtype = DTYPES[name]
         # float16 gradients underflow without scaling; bfloat16 has the range of float32.
         self.scaler = torch.amp.GradScaler(self.device.type) if name == "float16" else None
 

@@ -25,7 +25,7 @@ from truefit.events import Note
 from truefit.fitting.others import Others
 from truefit.fitting.timing import trial
 from truefit.measure import image_size_of
-from truefit.precision import Resolved, Settings, full, has_bfloat16, threads
+from truefit.precision import Resolved, Settings, fastest_float32, has_bfloat16, threads
 from truefit.provenance import provenance
 from truefit.runs.files import read_json, write_json
 
@@ -123,7 +123,7 @@ def _precisions(setup: Setup) -> list[Settings]:
     rule = setup.settings
     if setup.recipe.precision != "fastest" or not setup.is_named:
         return [rule]
-    others: list[Resolved] = ["float32", full(setup.device)]
+    others: list[Resolved] = ["float32", fastest_float32(setup.device)]
     if has_bfloat16(setup.device):
         others.append("bfloat16")
     names = dict.fromkeys([rule.training_precision, *others])

@@ -45,7 +45,7 @@ from truefit.optim.averaging import WeightAverage
 from truefit.optim.execution import Recorder
 from truefit.optim.step import GradientStep
 from truefit.optim.weight_mean import WeightMean
-from truefit.precision import Precision, fastest, full, resolve
+from truefit.precision import Precision, fastest, fastest_float32, resolve
 from truefit.predictor import Averaging, PredictorConfig
 from truefit.tasks.multi_label import USUAL
 
@@ -104,7 +104,8 @@ class Setup:
         if plan.settings is None and self.recipe.precision == "fastest" and self.is_named:
             # The same in all processes, of which one may run where there are no units for bfloat16.
             coarser = not dist.largest([fastest(self.network, self.device) != "bfloat16"])[0]
-            self.settings = replace(self.settings, training_precision="bfloat16" if coarser else full(self.device))
+            chosen = "bfloat16" if coarser else fastest_float32(self.device)
+            self.settings = replace(self.settings, training_precision=chosen)
         fresh = isinstance(plan.model, str) and plan.begun_with is None and plan.weights is None
         if fresh and self.recipe.zero_head and self.classes is not None:
             zero_head(self.network, len(self.classes))

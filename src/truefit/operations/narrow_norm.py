@@ -29,24 +29,26 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """torch.nn.functional.batch_norm, computed so where it is quicker."""
-    usual = (
-        training and running_mean is not None and running_var is not None and weight is not None and bias is not None
-    )
-    if (
-        usual
-        and input.ndim == 4
-        and input.device.type == "cpu"
-        and input.shape[1] <= MOST_CHANNELS
-        and input.dtype == torch.float32
-    ):
-        apart = input.shape[0] * input.shape[2] * input.shape[3]
-        if apart > 1 and input.is_contiguous(memory_format=torch.channels_last):
-            out: Tensor
-            out, mean, variance = _BatchNorm.apply(input, weight, bias, eps)
-            running_mean.lerp_(mean, momentum)  # type: ignore[union-attr]
-            running_var.lerp_(variance * (apart / (apart - 1)), momentum)  # type: ignore[union-attr]
-            return out
-    return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    whole = running_mean is not None and running_var is not None and weight is not None and bias is not None
+    if not (training and whole and _is_quicker(input)):
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    assert running_mean is not None
+    assert running_var is not None
+    out: Tensor
+    out, mean, variance = _BatchNorm.apply(input, weight, bias, eps)
+    apart = input.numel() // input.shape[1]
+    running_mean.lerp_(mean, momentum)
+    running_var.lerp_(variance * (apart / (apart - 1)), momentum)
+    return out
+
+
+def _is_quicker(images: Tensor) -> bool:
+    """Whether these are float32 images of few channels in channels_last, on a CPU, of more than one pixel."""
+    if images.ndim != 4 or images.device.type != "cpu" or images.dtype != torch.float32:
+        return False
+    channels = images.shape[1]
+    few = 0 < channels <= MOST_CHANNELS and images.numel() > channels
+    return few and images.is_contiguous(memory_format=torch.channels_last)
 
 
 class _BatchNorm(torch.autograd.Function):
