@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import re
 import statistics
 import subprocess
 import sys
@@ -87,12 +88,15 @@ def main() -> None:
     parser.add_argument("--hand-epochs", type=int, default=HAND_EPOCHS)
     parser.add_argument("--variant", default="")
     options = parser.parse_args(words[: len(words) - len(more) - 1] if "--" in words else words)
+    for recipe in options.recipes:
+        if not re.fullmatch(r"[^:]+:[1-9][0-9]*", recipe):
+            parser.error(f'--recipes: found "{recipe}", wanted a recipe and a number of seeds, such as quick:5')
+    trainings = spread(options.recipes)
     folder = cifar10(options.folder)
     here, there = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(target=by_hand, args=(there, folder), daemon=True)
     process.start()
     threads = here.recv()
-    trainings = spread(options.recipes)
     hand: list[dict[str, float]] = []
     found: dict[str, dict[str, dict[str, Any]]] = {recipe: {} for recipe, _ in trainings}
     for number, (recipe, seed) in enumerate(trainings, 1):

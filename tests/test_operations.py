@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,46 @@ def test_batch_norms_of_few_channels_are_those_of_torch(channels: int, side: int
     assert found[0].is_contiguous(memory_format=torch.channels_last)
     assert_close(found, with_gradients(normalise(exact), doubled(inputs)), 1e-5)
     assert_close(quick, exact, 1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 8])
+def test_in_bfloat16_batch_norms_of_few_channels_are_quicker_and_as_exact(channels: int) -> None:
+    x = (3 * images(5, channels, 24, 24) + 2).detach().bfloat16()
+    weight, bias = vector(channels), vector(channels)
+    factor = images(4, channels, 24, 24)[[0, 1, 2, 3, 0]].detach().bfloat16()
+
+    def trained(dtype: torch.dtype, *, quicker: bool) -> list[Tensor]:
+        """What comes out, the gradients of what goes in, and the statistics."""
+        norm = nn.BatchNorm2d(channels, dtype=dtype)
+        with torch.no_grad():
+            norm.weight.copy_(weight)
+            norm.bias.copy_(bias)
+        given = x.detach().clone().to(dtype if dtype == torch.float64 else x.dtype).requires_grad_()
+        with Precision("bfloat16").autocast() if quicker else nullcontext():
+            out = norm(given)
+        assert (type(out.grad_fn).__name__ == "_BatchNormBackward") == quicker
+        (out * factor.to(out.dtype)).sum().backward()
+        assert out.dtype == given.dtype
+        return [out, given.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var]
+
+    found, exact = trained(torch.float32, quicker=True), trained(torch.float64, quicker=False)
+    # What is of the images' shape is rounded to 8 binary digits, at the end; sums have the digits of float32.
+    assert_close(found[:2], exact[:2], 2**-8)
+    assert_close(found[4:], exact[4:], 1e-5)
+    of_torch = trained(torch.float32, quicker=False)
+    for mine, theirs, true in zip(found[2:4], of_torch[2:4], exact[2:4], strict=True):
+        assert (mine - true).norm() <= 1.5 * (theirs - true).norm() + 1e-4 * true.norm()
+
+
+def test_in_bfloat16_other_norms_and_all_convolutions_are_torchs_own() -> None:
+    network = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.Conv2d(64, 8, 1))
+    halves, x = nn.BatchNorm2d(8).bfloat16(), images(4, 64, 12, 12)
+    found = []
+    for context in (Precision("bfloat16").autocast(), torch.autocast("cpu", dtype=torch.bfloat16)):
+        again, norm = copy.deepcopy(network), copy.deepcopy(halves)
+        with context:
+            found.append([again(x), norm(x[:, :8].bfloat16()), *again.buffers(), *norm.buffers()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 def test_other_batch_norms_are_torchs_own() -> None:

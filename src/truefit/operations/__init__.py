@@ -1,4 +1,4 @@
-"""Operations of networks by quicker ways than torch's own, for steps of training in float32 on a CPU.
+"""Operations of networks by quicker ways than torch's own, for steps of training on a CPU.
 
 They are the same sums in another order, or by other products: results differ by rounding.
 """
@@ -15,13 +15,20 @@ from torch.overrides import TorchFunctionMode
 from truefit.operations.narrow_norm import batch_norm
 from truefit.operations.winograd import convolution
 
-QUICKER: dict[Any, Callable[..., Any]] = {torch.conv2d: convolution, F.batch_norm: batch_norm}
+Ways = dict[Any, Callable[..., Any]]
+
+NORMS: Ways = {F.batch_norm: batch_norm}
+ALL: Ways = {torch.conv2d: convolution, **NORMS}
 
 
 class Quicker(TorchFunctionMode):
-    """Within this operations are computed in the quicker way, where there is one for what they are given."""
+    """Within this operations are computed in one of the quicker ways, where there is one for what they are given."""
+
+    def __init__(self, ways: Ways = ALL) -> None:
+        super().__init__()
+        self.ways = ways
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return QUICKER.get(func, func)(*args, **(kwargs or {}))
+        return self.ways.get(func, func)(*args, **(kwargs or {}))

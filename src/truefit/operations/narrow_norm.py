@@ -30,7 +30,7 @@ def batch_norm(
 ) -> Tensor:
     """torch.nn.functional.batch_norm, computed so where it is quicker."""
     whole = running_mean is not None and running_var is not None and weight is not None and bias is not None
-    if not (training and whole and _is_quicker(input)):
+    if not (training and whole and _is_quicker(input, running_mean)):
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     assert running_mean is not None
     assert running_var is not None
@@ -42,9 +42,14 @@ def batch_norm(
     return out
 
 
-def _is_quicker(images: Tensor) -> bool:
-    """Whether these are float32 images of few channels in channels_last, on a CPU, of more than one pixel."""
-    if images.ndim != 4 or images.device.type != "cpu" or images.dtype != torch.float32:
+def _is_quicker(images: Tensor, statistics: Tensor | None) -> bool:
+    """Whether these are images of few channels in channels_last, on a CPU, of more than one pixel, and the norm itself
+    in float32.
+    """
+    types = (torch.float32, torch.bfloat16)
+    if images.ndim != 4 or images.device.type != "cpu" or images.dtype not in types:
+        return False
+    if statistics is None or statistics.dtype != torch.float32:
         return False
     channels = images.shape[1]
     few = 0 < channels <= MOST_CHANNELS and images.numel() > channels
@@ -52,7 +57,10 @@ def _is_quicker(images: Tensor) -> bool:
 
 
 class _BatchNorm(torch.autograd.Function):
-    """Images (N, C, H, W), weight and bias (C,): the normalised images, the batch's mean and variance (C,)."""
+    """Images (N, C, H, W), weight and bias (C,): the normalised images, the batch's mean and variance (C,).
+
+    Computed in float32; the images come back in the type that they came in.
+    """
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,7 +73,7 @@ class _BatchNorm(torch.autograd.Function):
         ctx.save_for_backward(centred, weight, scale)
         ctx.mark_non_differentiable(mean, variance)
         # Detached: torch refuses changes in place, such as those of a ReLU, to a view that was made in here.
-        return _like(out, images).detach(), mean, variance
+        return _like(out, images).to(images.dtype).detach(), mean, variance
 
     @staticmethod
     @once_differentiable
@@ -77,14 +85,14 @@ class _BatchNorm(torch.autograd.Function):
         of_images = torch.addcmul((-factor * mean).repeat(together), rows, factor.repeat(together))
         of_images.addcmul_(centred, (-factor * scale * with_images).repeat(together))
         apart = len(rows) * together
-        return _like(of_images, gradient), with_images * apart, mean * apart, None
+        return _like(of_images, gradient).to(gradient.dtype), with_images * apart, mean * apart, None
 
 
 def _rows(images: Tensor) -> tuple[Tensor, int]:
-    """Pixels of a row taken together, (n, together x C), and how many these are."""
+    """Pixels of a row taken together, (n, together x C) float32, and how many these are."""
     channels, width = images.shape[1], images.shape[3]
     together = width if width * channels <= MOST_TOGETHER else 1
-    return images.permute(0, 2, 3, 1).reshape(-1, together * channels), together
+    return images.permute(0, 2, 3, 1).reshape(-1, together * channels).float(), together
 
 
 def _mean(rows: Tensor, together: int) -> Tensor:
