@@ -326,6 +326,7 @@ class Recipe:
                 "ema and swa both say which average of the weights is kept",
                 found=f"ema.decay {self.ema.decay} and swa.start {self.swa.start}",
                 wanted="one of them",
+                fix="--ema.decay None, or --swa.start None",
             )
         if self.sampling == "balanced" and self.loss.class_weights == "balanced":
             raise InputError(
