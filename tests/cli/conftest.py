@@ -112,8 +112,8 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def trained(fruit: Path, command: Call, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Two epochs on the fruit, with --json. After so few steps an average of the weights would have learnt little: errors
-    of an export hardly show in what it says.
+    """Two epochs on the fruit, with --json. After so few steps an average of the weights would have learnt little:
+    errors of an export hardly show in what it says.
     """
     here = tmp_path_factory.mktemp("trained")
     answer = command("train", fruit, *SMALL, "--ema.decay", "None", "--json", "--out", "run", cwd=here)
