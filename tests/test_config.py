@@ -161,11 +161,12 @@ def test_a_resolved_recipe_leaves_nothing_open() -> None:
     tensors = Recipe().resolved(images=False, mirror=False)
     assert (tensors.augment.flip, tensors.augment.shift, tensors.averaging) == (False, 0.0, "none")
     assert tensors.optimizer.lr == DEFAULT_LR[tensors.optimizer.name]
+    assert tensors.optimizer.betas == (0.9, 0.999)
     assert tensors.schedule.warmup is not None
     asked = Recipe(
         augment=AugmentConfig(flip=False, shift=0.5),
         averaging="none",
-        optimizer=OptimizerConfig(lr=0.7),
+        optimizer=OptimizerConfig(lr=0.7, betas=(0.8, 0.9)),
         schedule=ScheduleConfig(warmup=0.3),
     )
     assert asked.resolved(images=True, mirror=True) == asked

@@ -268,6 +268,29 @@ def test_training_with_muon_goes_on_after_a_nan_as_if_it_had_not_been(steps_befo
     assert_same_weights(*networks)
 
 
+@pytest.mark.parametrize(
+    ("config", "rate", "betas"),
+    [
+        (OptimizerConfig(name="muon", lr=0.1), 0.015, (0.9, 0.99)),
+        (OptimizerConfig(name="muon", lr=0.1, adam_share=0.5, betas=(0.8, 0.9)), 0.05, (0.8, 0.9)),
+    ],
+)
+def test_muon_steps_biases_and_norms_by_adam(config: OptimizerConfig, rate: float, betas: tuple[float, float]) -> None:
+    ours, theirs = tiny_network(batchnorm=True), tiny_network(batchnorm=True)
+    vectors = [parameter for parameter in theirs.parameters() if parameter.ndim < 2]
+    made, adam = build_optimizer(ours, config), torch.optim.Adam(vectors, lr=rate, betas=betas, fused=True)
+    for _ in range(3):
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            mine.grad = torch.randn_like(mine)
+            other.grad = mine.grad.clone()
+        made.step()
+        adam.step()
+    found = [parameter for parameter in ours.parameters() if parameter.ndim < 2]
+    assert len(found) > 2
+    for mine, other in zip(found, vectors, strict=True):
+        assert torch.allclose(mine, other, rtol=1e-6, atol=1e-7)
+
+
 def test_a_parameter_without_a_gradient_is_left_alone() -> None:
     network = tiny_network()
     before = weights(network)

@@ -57,6 +57,7 @@ WRONG = [
     (OptimizerConfig, {"betas": (0.9, 1.0)}, "betas"),
     (OptimizerConfig, {"eps": 0.0}, "eps"),
     (OptimizerConfig, {"momentum": 1.0}, "momentum"),
+    (OptimizerConfig, {"adam_share": 0.0}, "adam_share"),
     (ScheduleConfig, {"warmup": 1.0}, "warmup"),
     (ScheduleConfig, {"final": 1.5}, "final"),
     (ScheduleConfig, {"step_epochs": 0}, "step_epochs"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from fruit import SMALL, draw_classes
+from fruit import NO_AVERAGE, SMALL, draw_classes
 
 from truefit.commands import main
 
@@ -112,11 +112,9 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def trained(fruit: Path, command: Call, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Two epochs on the fruit, with --json. After so few steps an average of the weights would have learnt little:
-    errors of an export hardly show in what it says.
-    """
+    """Two epochs on the fruit, with --json."""
     here = tmp_path_factory.mktemp("trained")
-    answer = command("train", fruit, *SMALL, "--ema.decay", "None", "--json", "--out", "run", cwd=here)
+    answer = command("train", fruit, *SMALL, *NO_AVERAGE, "--json", "--out", "run", cwd=here)
     assert answer.code == 0, answer.err
     return Trained(here / "run", answer)
 

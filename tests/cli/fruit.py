@@ -11,6 +11,9 @@ COLOURS = {"apple": (200, 40, 40), "banana": (210, 200, 50), "cherry": (90, 20, 
 SIDE = 24
 # ConvNet on 24 x 24 images, three steps an epoch: about as little as a real training can be.
 SMALL = ("--epochs", "2", "--batch-size", "16", "--device", "cpu")
+# The default recipe keeps an average of the weights. After so few steps it has learnt little: errors of an export
+# hardly show in what it says. With this the last weights themselves are kept.
+NO_AVERAGE = ("--ema.decay", "None")
 
 
 def draw(path: Path, colour: tuple[int, int, int], number: int, side: int = SIDE) -> Path:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from fruit import COLOURS, SMALL, draw, draw_classes
+from fruit import COLOURS, NO_AVERAGE, SMALL, draw, draw_classes
 from safetensors.numpy import load_file
 
 import truefit
@@ -248,8 +248,7 @@ def test_without_test_the_figure_is_on_validation_and_says_that_it_was_selected_
 
 
 def test_val_fraction_0_trains_on_all_and_keeps_the_last_weights(invoke, fruit):
-    plain = ("--ema.decay", "None")  # else the average is kept, and the last weights beside it
-    answer = invoke("train", fruit, *SMALL, *plain, "--val-fraction", "0", "--out", "run", "--measure-training")
+    answer = invoke("train", fruit, *SMALL, *NO_AVERAGE, "--val-fraction", "0", "--out", "run", "--measure-training")
     assert answer.code == 0, answer.err
     config = json.loads(Path("run/config.json").read_text())
     assert {name: part["n"] for name, part in config["data"]["splits"].items()} == {"train": 54, "test": 6}
@@ -427,7 +426,7 @@ def test_same_seed_gives_the_same_folder_byte_for_byte(invoke, fruit):
 
 
 def test_another_process_gives_the_same_folder_byte_for_byte(invoke, trained, fruit):
-    assert invoke("train", fruit, *SMALL, "--ema.decay", "None", "--quiet", "--out", "again").code == 0
+    assert invoke("train", fruit, *SMALL, *NO_AVERAGE, "--quiet", "--out", "again").code == 0
     one, two = snapshot(trained.folder), snapshot(Path("again"))
     assert one["model/weights.safetensors"] == two["model/weights.safetensors"]
     # Where one stands (its commit) may differ; nothing else does.

@@ -14,18 +14,16 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-ADAM_BETAS = (0.9, 0.99)
 ADAM_EPS = 1e-8
-# Adam's usual rate is about a sixth of the one that suits orthogonalised updates.
-ADAM_SHARE = 0.15
 
 
 class Muon(torch.optim.Optimizer):
     """Filters (out, in, h, w) are taken as (out, in*h*w) matrices; the update's spectral norm is about lr.
 
-    lr: above 0. momentum: 0 to below 1. weight_decay: decoupled, a group's setting. fixed_norm: before each step
-    filters are scaled to the norm sqrt(out), so that a step always turns them as far; for networks with a norm layer
-    after each convolution, which take no notice of the scale. iterations: of the polynomial.
+    lr: above 0. momentum: 0 to below 1. weight_decay: decoupled, a group's setting. betas: of Adam. adam_share: its
+    learning rate as a share of lr; its usual one is about a sixth of what suits orthogonalised updates. fixed_norm:
+    before each step filters are scaled to the norm sqrt(out), so that a step always turns them as far; for networks
+    with a norm layer after each convolution, which take no notice of the scale. iterations: of the polynomial.
     """
 
     def __init__(
@@ -36,13 +34,15 @@ class Muon(torch.optim.Optimizer):
         momentum: float,
         nesterov: bool,
         weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.99),
+        adam_share: float = 0.15,
         fixed_norm: bool = False,
         iterations: int = 5,
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
         # fused: where Adam's count of steps lies when a state is loaded, as torch reads it.
-        more = {"fixed_norm": fixed_norm, "iterations": iterations, "fused": True}
-        super().__init__(params, {**defaults, **more})
+        of_adam = {"betas": betas, "adam_share": adam_share, "fused": True}
+        super().__init__(params, {**defaults, **of_adam, "fixed_norm": fixed_norm, "iterations": iterations})
         # Tells the gradient step that this optimiser looks at `found_inf` on the device, as fused ones do.
         self._step_supports_amp_scaling = True
 
@@ -135,9 +135,9 @@ class Muon(torch.optim.Optimizer):
             found_inf=found_inf,
             decoupled_weight_decay=True,
             amsgrad=False,
-            beta1=ADAM_BETAS[0],
-            beta2=ADAM_BETAS[1],
-            lr=ADAM_SHARE * group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["adam_share"] * group["lr"],
             weight_decay=group["weight_decay"],
             eps=ADAM_EPS,
             maximize=False,

@@ -22,8 +22,8 @@ Rates = dict[int, float]
 
 # Fused kernels update all tensors in one call, on CPU, CUDA and MPS alike.
 BUILDERS: dict[str, Callable[[Groups, OptimizerConfig], torch.optim.Optimizer]] = {
-    "adam": lambda groups, c: torch.optim.Adam(groups, lr=c.peak_lr, betas=c.betas, eps=c.eps, fused=True),
-    "adamw": lambda groups, c: torch.optim.AdamW(groups, lr=c.peak_lr, betas=c.betas, eps=c.eps, fused=True),
+    "adam": lambda groups, c: torch.optim.Adam(groups, lr=c.peak_lr, betas=c.adam_betas, eps=c.eps, fused=True),
+    "adamw": lambda groups, c: torch.optim.AdamW(groups, lr=c.peak_lr, betas=c.adam_betas, eps=c.eps, fused=True),
     "sgd": lambda groups, c: torch.optim.SGD(
         groups, lr=c.peak_lr, momentum=c.momentum, nesterov=c.nesterov and c.momentum > 0, fused=True
     ),
@@ -32,6 +32,8 @@ BUILDERS: dict[str, Callable[[Groups, OptimizerConfig], torch.optim.Optimizer]] 
         lr=c.peak_lr,
         momentum=c.momentum,
         nesterov=c.nesterov,
+        betas=c.adam_betas,
+        adam_share=c.adam_share,
         fixed_norm=c.fixed_norm,
         iterations=c.iterations,
     ),

@@ -23,9 +23,11 @@ class OptimizerConfig:
 
     lr: peak learning rate; None takes the optimiser's usual one.
     weight_decay: decoupled (adamw, muon) or added to the gradient (adam, sgd); never on biases and norms.
-    betas, eps: adam and adamw. momentum, nesterov: sgd and muon. fixed_norm: muon; filters are scaled to the norm
-    sqrt(out) before each step, for networks with a norm layer after each convolution. iterations: muon; how often the
-    polynomial that orthogonalises is applied, at least 1.
+    betas: adam, adamw, and muon for what it steps by Adam, biases and the scales of norm layers; None takes the
+    optimiser's usual ones. eps: adam and adamw. momentum, nesterov: sgd and muon. adam_share: muon; Adam's learning
+    rate as a share of lr, above 0. fixed_norm: muon; filters are scaled to the norm sqrt(out) before each step, for
+    networks with a norm layer after each convolution. iterations: muon; how often the polynomial that orthogonalises
+    is applied, at least 1.
     lookahead: every so many steps the weights go back to slow weights, which have come `lookahead_share` (above 0, at
     most 1) of the way to them; None: no slow weights.
     """
@@ -33,10 +35,11 @@ class OptimizerConfig:
     name: OptimizerName = "adamw"
     lr: float | None = None
     weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] | None = None
     eps: float = 1e-8
     momentum: float = 0.9
     nesterov: bool = True
+    adam_share: float = 0.15
     fixed_norm: bool = False
     iterations: int = 5
     lookahead: int | None = None
@@ -47,13 +50,14 @@ class OptimizerConfig:
         require(self.lr is None or 0 < self.lr < float("inf"), "lr", self.lr, "a number above 0", "--lr 1e-3")
         require(0 <= self.weight_decay < 1, "optimizer.weight_decay", self.weight_decay, "from 0 to below 1")
         require(
-            all(0 <= b < 1 for b in self.betas),
+            self.betas is None or all(0 <= b < 1 for b in self.betas),
             "optimizer.betas",
             self.betas,
             "two numbers from 0 to below 1",
         )
         require(self.eps > 0, "optimizer.eps", self.eps, "a number above 0")
         require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "from 0 to below 1")
+        require(0 < self.adam_share < float("inf"), "optimizer.adam_share", self.adam_share, "a number above 0")
         require(self.iterations >= 1, "optimizer.iterations", self.iterations, "at least 1")
         every = self.lookahead
         require(every is None or every >= 1, "optimizer.lookahead", every, "at least 1", "--optimizer.lookahead 5")
@@ -64,6 +68,13 @@ class OptimizerConfig:
     def peak_lr(self) -> float:
         """The learning rate asked for, or the optimiser's usual one."""
         return DEFAULT_LR[self.name] if self.lr is None else self.lr
+
+    @property
+    def adam_betas(self) -> tuple[float, float]:
+        """The decay rates of Adam's moments asked for, or the optimiser's usual ones."""
+        if self.betas is not None:
+            return self.betas
+        return (0.9, 0.99) if self.name == "muon" else (0.9, 0.999)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -355,7 +366,7 @@ class Recipe:
         flip = mirror if augment.flip is None else augment.flip
         return replace(
             self,
-            optimizer=replace(self.optimizer, lr=self.optimizer.peak_lr),
+            optimizer=replace(self.optimizer, lr=self.optimizer.peak_lr, betas=self.optimizer.adam_betas),
             schedule=replace(self.schedule, warmup=self.schedule.warmup_fraction),
             augment=replace(
                 augment,
