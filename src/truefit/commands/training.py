@@ -26,7 +26,7 @@ from truefit.commands.supplied import is_own, supplied_network
 from truefit.config import require
 from truefit.data.imageset import Data
 from truefit.errors import InputError
-from truefit.events import Note, Observer, nobody
+from truefit.events import Event, Measured, Note, Observer, PassStarted
 from truefit.progress import Bar, Lines
 from truefit.runs.folder import RunFolder, next_run
 from truefit.runs.run import Run
@@ -51,8 +51,9 @@ def run(command: TrainCommand, config: TrainConfig, begun: float) -> int:
         command = replace(command, quiet=True, json=False)
     stream = human_stream(command.json)
     bar, lines = Bar(), Lines(stream)
-    # Somebody must listen even where nothing is printed: warnings are for those who have no observer.
-    trainer = _trainer(command, config, [nobody] if command.quiet else [lines, bar])
+    # It listens even where nothing is printed: warnings are for those who have no observer.
+    evaluation = _Stopwatch()
+    trainer = _trainer(command, config, [evaluation] if command.quiet else [evaluation, lines, bar])
     _check(command)
     try:
         data = _load(command, config, trainer, bar)
@@ -92,8 +93,22 @@ def run(command: TrainCommand, config: TrainConfig, begun: float) -> int:
     if not command.quiet:
         _print(trained, out, stream)
     if command.json:
-        print_json(_as_json(trained, out, fit_seconds))
+        print_json(_as_json(trained, out, fit_seconds, evaluation.seconds))
     return 0
+
+
+class _Stopwatch:
+    """Notes how long the last evaluation took, with its figures, in seconds; None before there was one."""
+
+    def __init__(self) -> None:
+        self.begun = 0.0
+        self.seconds: float | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, PassStarted):
+            self.begun = time.perf_counter()
+        elif isinstance(event, Measured):
+            self.seconds = round(time.perf_counter() - self.begun, 2)
 
 
 def _many(command: TrainCommand) -> bool:
@@ -177,13 +192,14 @@ def _print(trained: Run, out: Path, stream: TextIO) -> None:
         print(f"  report: {out / 'report.html'}", file=stream)
 
 
-def _as_json(trained: Run, out: Path, fit_seconds: float) -> dict[str, Any]:
+def _as_json(trained: Run, out: Path, fit_seconds: float, evaluation_seconds: float | None) -> dict[str, Any]:
     evaluation = trained.evaluation
     return {
         "run": str(out),
         "epochs": len(trained.history),
         "seconds": round(sum(record["seconds"] for record in trained.history), 2),
         "fit_seconds": round(fit_seconds, 2),
+        "evaluation_seconds": evaluation_seconds,
         "evaluation": figures(evaluation) if evaluation is not None else None,
         "looks_on_this_machine": all_looks(evaluation) if evaluation is not None else None,
         "doctor": trained.doctor,
