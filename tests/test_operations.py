@@ -260,7 +260,7 @@ def stop(event: Event) -> None:
 def test_a_training_without_units_for_bfloat16_is_quick_and_the_same_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: False)
+    monkeypatch.setattr("truefit.precision.bfloat16_pays", lambda device: False)
     run = small_fit(None)
     assert run.config["settings"]["training_precision"] == "float32-fast"
     assert run.config["settings"]["precision"] == "float32"
@@ -272,5 +272,5 @@ def test_a_training_without_units_for_bfloat16_is_quick_and_the_same_twice(
     with pytest.raises(KeyboardInterrupt):
         small_fit(tmp_path / "run", stop)
     # Gone on with where there are units: in what it was begun.
-    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("truefit.precision.bfloat16_pays", lambda device: True)
     assert_same_weights(small_fit(tmp_path / "run", resume=True).network, run.network)

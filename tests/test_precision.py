@@ -18,7 +18,17 @@ from helpers import CLASSES, assert_same_weights, image_set, tiny_network, weigh
 from truefit import InputError, NonFiniteError, loop
 from truefit.data.batches import DatasetBatches
 from truefit.data.plan import Plan
-from truefit.precision import Precision, describe, device_of, fastest, find_device, has_bfloat16, resolve, threads
+from truefit.precision import (
+    Precision,
+    bfloat16_pays,
+    describe,
+    device_of,
+    fastest,
+    find_device,
+    has_bfloat16,
+    resolve,
+    threads,
+)
 from truefit.tasks.given_loss import GivenLoss
 from truefit.tasks.single_label import SingleLabel
 
@@ -223,13 +233,13 @@ with threads(1):
 
 
 def test_on_a_cpu_without_units_steps_are_quick_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: False)
+    monkeypatch.setattr("truefit.precision.bfloat16_pays", lambda device: False)
     assert fastest(nn.Conv2d(4, 4, 3), CPU) == "float32-fast"
     assert fastest(nn.Conv2d(4, 4, 3), torch.device("cuda")) == "float32"
 
 
 def test_grouped_convolutions_keep_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("truefit.precision.bfloat16_pays", lambda device: True)
     cpu = CPU
     assert fastest(nn.Sequential(nn.Conv2d(4, 4, 3)), cpu) == "bfloat16"
     assert fastest(nn.Sequential(nn.Conv2d(4, 4, 3, groups=4)), cpu) == "float32-fast"
@@ -246,3 +256,20 @@ def test_units_for_bfloat16_are_those_of_the_processor(monkeypatch: pytest.Monke
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     assert not has_bfloat16(CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "tiles", "pays"),
+    [
+        ("Intel(R) Xeon(R) Processor", False, False),
+        ("Intel(R) Xeon(R) Processor", True, True),
+        ("AMD EPYC", False, True),
+    ],
+)
+def test_intels_units_for_bfloat16_pay_with_amx_only(
+    monkeypatch: pytest.MonkeyPatch, name: str, tiles: bool, pays: bool
+) -> None:
+    monkeypatch.setattr("truefit.precision.cpu_name", lambda: name)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    assert bfloat16_pays(CPU) is pays

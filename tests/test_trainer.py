@@ -519,7 +519,7 @@ def test_clip_norm_bounds_the_step():
 
 
 def test_fastest_trains_in_bfloat16_and_measures_in_float32(tmp_path, monkeypatch):
-    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("truefit.precision.bfloat16_pays", lambda device: True)
     monkeypatch.setattr("truefit.fitting.setup.Setup.is_named", True)
     seen = set()
 
@@ -539,7 +539,7 @@ def test_fastest_trains_in_bfloat16_and_measures_in_float32(tmp_path, monkeypatc
 
 def test_fastest_trains_a_network_of_ones_own_in_float32(monkeypatch):
     """It may do what autocast does not expect, such as adding to a float32 buffer."""
-    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("truefit.precision.bfloat16_pays", lambda device: True)
 
     class Adding(Linear):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -553,7 +553,7 @@ def test_fastest_trains_a_network_of_ones_own_in_float32(monkeypatch):
 
 
 def test_a_run_in_bfloat16_is_gone_on_with_where_there_are_no_units_for_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("truefit.precision.bfloat16_pays", lambda device: True)
     small = ImageSet(
         split="train",
         classes=("a", "b"),
@@ -578,7 +578,7 @@ def test_a_run_in_bfloat16_is_gone_on_with_where_there_are_no_units_for_it(tmp_p
     assert whole.config["settings"]["training_precision"] == "bfloat16"
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "run", stop)
-    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: False)
+    monkeypatch.setattr("truefit.precision.bfloat16_pays", lambda device: False)
     run = fit(tmp_path / "run", resume=True)
     assert run.config["settings"]["training_precision"] == "bfloat16"
     assert same(run, whole)
@@ -587,7 +587,7 @@ def test_a_run_in_bfloat16_is_gone_on_with_where_there_are_no_units_for_it(tmp_p
 
 def test_fastest_changes_nothing_without_units_where_there_is_no_convolution(monkeypatch):
     monkeypatch.setattr("truefit.fitting.setup.Setup.is_named", True)
-    monkeypatch.setattr("truefit.precision.has_bfloat16", lambda device: False)
+    monkeypatch.setattr("truefit.precision.bfloat16_pays", lambda device: False)
     fast = Trainer(Linear(), replace(PLAIN, precision="fastest")).fit(points(), points(20, 1))
     plain = Trainer(Linear(), PLAIN).fit(points(), points(20, 1))
     assert fast.config["settings"]["training_precision"] == "float32-fast"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from truefit.errors import InputError
 from truefit.operations import NORMS, Quicker
+from truefit.provenance import cpu_name
 
 # Of malloc.h: from which size on a piece is fetched for itself, and how much is kept (-1: all). Bytes.
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
@@ -115,13 +116,23 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether the device's units for bfloat16 are quicker than float32.
+
+    Of CPUs those with AMX, and AMD's: convolutions through Intel's AVX512-BF16 alone are slower (step_precision.json).
+    """
+    if device.type == "cpu" and not torch.cpu._is_amx_tile_supported() and cpu_name().startswith("Intel"):
+        return False
+    return has_bfloat16(device)
+
+
 def fastest(network: nn.Module, device: torch.device) -> Resolved:
-    """In which precision steps of the network are fastest: bfloat16 where the device has units for it.
+    """In which precision steps of the network are fastest: bfloat16 where the device's units for it pay.
 
     On a CPU the gradients of grouped convolutions are slower in it, so that networks with some keep float32.
     """
     grouped = any(isinstance(m, nn.modules.conv._ConvNd) and m.groups > 1 for m in network.modules())
-    if has_bfloat16(device) and not (device.type == "cpu" and grouped):
+    if bfloat16_pays(device) and not (device.type == "cpu" and grouped):
         return "bfloat16"
     return fastest_float32(device)
 

@@ -36,14 +36,19 @@ def _commit() -> str | None:
     return answer.stdout.strip() or None
 
 
-def _hardware(device: torch.device) -> dict[str, Any]:
+def cpu_name() -> str:
+    """What the processor calls itself; its maker comes first."""
     name = platform.processor() or platform.machine()
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    return name
+
+
+def _hardware(device: torch.device) -> dict[str, Any]:
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
-        "cpu": name,
+        "cpu": cpu_name(),
         "threads": torch.get_num_threads(),
         "gpu": gpu,
         "system": platform.system(),

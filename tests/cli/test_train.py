@@ -163,6 +163,7 @@ def test_json_is_exactly_one_line_on_stdout_and_the_rest_goes_to_stderr(trained)
     line = trained.answer.json
     figures = trained.read("evaluation.json")
     assert (line["run"], line["epochs"]) == ("run", 2)
+    assert 0 < line["evaluation_seconds"] < line["seconds"] + line["evaluation_seconds"] <= line["fit_seconds"] + 0.02
     for name in ("split", "selected_on", "n", "correct", "accuracy", "interval", "loss", "looks"):
         assert line["evaluation"][name] == figures[name]
     assert "Running on the CPU" in trained.answer.err

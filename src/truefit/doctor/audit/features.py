@@ -40,7 +40,7 @@ def pretrained_features(pictures: ImageSet) -> npt.NDArray[np.float32]:
     from truefit.models.head import head_of, headless
     from truefit.models.lookup import build_model
     from truefit.models.weights import find_weights, take_in
-    from truefit.precision import Precision, has_bfloat16
+    from truefit.precision import Precision, bfloat16_pays
 
     weights = find_weights(MODEL, "pretrained")
     assert weights.preprocessing is not None
@@ -60,7 +60,7 @@ def pretrained_features(pictures: ImageSet) -> npt.NDArray[np.float32]:
     network.eval().to(memory_format=torch.channels_last)
     mean = torch.tensor(weights.preprocessing.mean).view(1, 3, 1, 1)
     std = torch.tensor(weights.preprocessing.std).view(1, 3, 1, 1)
-    precision = Precision("bfloat16" if has_bfloat16(torch.device("cpu")) else "float32")
+    precision = Precision("bfloat16" if bfloat16_pays(torch.device("cpu")) else "float32")
     found = []
     with headless(network, name), torch.inference_mode(), precision.autocast():
         for at in range(0, len(pictures), CHUNK):
