@@ -2,7 +2,7 @@
 
     python benchmarks/host_gap.py [--steps 40] [--name host_gap]
 
-Random images of 32 and of 224 pixels in memory, batches of the recipe (64), through `Trainer.fit` as it comes, and with
+Random images of 32 and of 224 pixels in memory, batches of 64, through `Trainer.fit` as it comes, and with
 steps that are not recorded (--execution eager). A profiler trace of `--steps` steps, after 20: the time of their span
 in which no kernel and no copy ran on the device, as a share; and the part of it in gaps of 3 microseconds and more,
 which are too long to be those between two kernels of a graph. Outside the trace, the median time of a step.
@@ -86,7 +86,7 @@ def traced(data: Data, model: str, execution: Any, steps: int) -> dict[str, Any]
             trace.__exit__(None, None, None)
             raise EnoughError
 
-    recipe = replace(find_recipe("standard"), epochs=1, execution=execution)
+    recipe = replace(find_recipe("standard"), epochs=1, batch_size=64, execution=execution)
     with contextlib.suppress(EnoughError):
         Trainer(model, recipe, observers=[observe]).fit(data)
     spans = sorted(

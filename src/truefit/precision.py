@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from truefit.errors import InputError
 from truefit.operations import NORMS, Quicker
-from truefit.provenance import cpu_name
+from truefit.provenance import cpu_vendor
 
 # Of malloc.h: from which size on a piece is fetched for itself, and how much is kept (-1: all). Bytes.
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
@@ -121,7 +121,7 @@ def bfloat16_pays(device: torch.device) -> bool:
 
     Of CPUs those with AMX, and AMD's: convolutions through Intel's AVX512-BF16 alone are slower (step_precision.json).
     """
-    if device.type == "cpu" and not torch.cpu._is_amx_tile_supported() and cpu_name().startswith("Intel"):
+    if device.type == "cpu" and not torch.cpu._is_amx_tile_supported() and cpu_vendor() == "Intel":
         return False
     return has_bfloat16(device)
 
@@ -212,7 +212,7 @@ class Precision:
             return nullcontext()
         autocast = torch.autocast(self.device.type, dtype=self.dtype)
         if self.dtype == torch.bfloat16 and self.device.type == "cpu":
-            # Its convolutions are quicker than any of float32; its norms of few channels are as slow as those.
+            # torch's norms of few channels are as slow in it as in float32.
             return _within(autocast, Quicker(NORMS))
         return autocast
 

@@ -37,12 +37,22 @@ def _commit() -> str | None:
 
 
 def cpu_name() -> str:
-    """What the processor calls itself; its maker comes first."""
-    name = platform.processor() or platform.machine()
+    """What the processor calls itself."""
+    return _told_of_cpu("model name") or platform.processor() or platform.machine()
+
+
+def cpu_vendor() -> str:
+    """Who made the processor: Intel, AMD, or what else it says; on Windows its name says it too."""
+    told = _told_of_cpu("vendor_id") or platform.processor()
+    return next((maker for maker in ("Intel", "AMD") if maker in told), told)
+
+
+def _told_of_cpu(what: str) -> str | None:
+    """What Linux says of the first processor."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    return name
+        return next((line.partition(":")[2].strip() for line in lines if line.startswith(what)), None)
+    return None
 
 
 def _hardware(device: torch.device) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import tyro
 import yaml
@@ -18,7 +18,7 @@ from truefit.config import from_plain, require, seconds_of, to_plain
 from truefit.data.columns import Columns
 from truefit.errors import InputError
 from truefit.recipes.lookup import find_recipe, model_of
-from truefit.recipes.recipe import OptimizerName, Recipe, ScheduleName
+from truefit.recipes.recipe import DEFAULT_LR, OptimizerConfig, OptimizerName, Recipe, ScheduleName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +143,8 @@ class TrainCommand:
     def resolved(self) -> TrainConfig:
         """The settings, the short options put in their places."""
         optimizer, schedule = self.config.recipe.optimizer, self.config.recipe.schedule
-        if self.optimizer_name is not None and self.optimizer_name != optimizer.name:
-            optimizer = replace(optimizer, name=self.optimizer_name, lr=None)
+        if self.optimizer_name is not None:
+            optimizer = replace(optimizer, name=self.optimizer_name)
         if self.lr is not None:
             optimizer = replace(optimizer, lr=self.lr)
         if self.schedule_name is not None:
@@ -173,7 +173,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def parse_train(arguments: Sequence[str]) -> TrainCommand:
     """The command from its words. `--recipe` and `--config` set the defaults that the other options change."""
-    # The long form of --optimizer too must not keep another optimiser's learning rate.
     arguments = [re.sub(r"^--optimizer\.name(?==|$)", "--optimizer", word) for word in arguments]
     arguments = _auto_batch_size(arguments)
     given = {"--recipe": _value(arguments, "--recipe"), "--config": _value(arguments, "--config")}
@@ -183,6 +182,7 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
         if given["--recipe"] is not None:
             raise InputError("--config and --recipe both say where to start from", fix="leave one of them out")
         config = _read_config(Path(given["--config"]), config)
+    config = _with_optimizer(config, arguments)
     command = parse(TrainCommand, "train", arguments, default=TrainCommand(config=config))
     if not automatic:
         return command
@@ -191,9 +191,20 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     named = command.config.model != config.model or command.config.weights is not None or command.from_run is not None
     choice = choose(command.config.data, model_named=named)
     if choice.recipe != config.recipe.name:
-        default = TrainCommand(config=_of_recipe(choice.recipe))
+        default = TrainCommand(config=_with_optimizer(_of_recipe(choice.recipe), arguments))
         command = parse(TrainCommand, "train", arguments, default=default)
     return replace(command, chosen_because=choice.reason)
+
+
+def _with_optimizer(config: TrainConfig, arguments: Sequence[str]) -> TrainConfig:
+    """With the optimiser that `--optimizer` names, where it is another one: learning rate, momentum, weight decay and
+    the like are then its usual ones, as the recipe's are not meant for it.
+    """
+    name = _value(arguments, "--optimizer")
+    if name not in DEFAULT_LR or name == config.recipe.optimizer.name:
+        return config
+    optimizer = OptimizerConfig(name=cast("OptimizerName", name))
+    return replace(config, recipe=replace(config.recipe, optimizer=optimizer))
 
 
 def _auto_batch_size(arguments: Sequence[str]) -> list[str]:

@@ -26,7 +26,7 @@ from truefit.commands.supplied import is_own, supplied_network
 from truefit.config import require
 from truefit.data.imageset import Data
 from truefit.errors import InputError
-from truefit.events import Event, Measured, Note, Observer, PassStarted
+from truefit.events import Event, Measured, Note, Observer, PassFinished, PassStarted
 from truefit.progress import Bar, Lines
 from truefit.runs.folder import RunFolder, next_run
 from truefit.runs.run import Run
@@ -93,12 +93,12 @@ def run(command: TrainCommand, config: TrainConfig, begun: float) -> int:
     if not command.quiet:
         _print(trained, out, stream)
     if command.json:
-        print_json(_as_json(trained, out, fit_seconds, evaluation.seconds))
+        print_json(_as_json(trained, out, fit_seconds, evaluation.seconds if trained.evaluation is not None else None))
     return 0
 
 
 class _Stopwatch:
-    """Notes how long the last evaluation took, with its figures, in seconds; None before there was one."""
+    """Notes how long the last look at a split took, with its figures, in seconds; None before there was one."""
 
     def __init__(self) -> None:
         self.begun = 0.0
@@ -107,8 +107,8 @@ class _Stopwatch:
     def __call__(self, event: Event) -> None:
         if isinstance(event, PassStarted):
             self.begun = time.perf_counter()
-        elif isinstance(event, Measured):
-            self.seconds = round(time.perf_counter() - self.begun, 2)
+        elif isinstance(event, PassFinished | Measured):
+            self.seconds = round(time.perf_counter() - self.begun, 4)
 
 
 def _many(command: TrainCommand) -> bool:

@@ -102,7 +102,7 @@ class Setup:
             self.network = self._build()
             self.rng_after_building = torch.default_generator.get_state()
         if plan.settings is None and self.recipe.precision == "fastest" and self.is_named:
-            # The same in all processes, of which one may run where there are no units for bfloat16.
+            # The same in all processes, of which one may run where bfloat16 does not pay.
             coarser = not dist.largest([fastest(self.network, self.device) != "bfloat16"])[0]
             chosen = "bfloat16" if coarser else fastest_float32(self.device)
             self.settings = replace(self.settings, training_precision=chosen)

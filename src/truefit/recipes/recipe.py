@@ -275,9 +275,9 @@ class Recipe:
     does so where training mirrors images too. "crops" averages over five crops, moved by a 16th of the side, and
     "flip-crops" over ten: five and ten times the work.
     precision: "auto" is float32; bfloat16 and float16 use autocast. "fastest" trains a
-    model that is given by name in bfloat16 where the device has units for it (and on a CPU no convolution is grouped),
-    else in float32, on a CPU with fewer multiplications in 3 x 3 convolutions (Winograd's), whose rounding differs; it
-    evaluates in float32 in any case.
+    model that is given by name in bfloat16 where the device's units for it pay (on a CPU: and no convolution is
+    grouped), else in float32, on a CPU with fewer multiplications in 3 x 3 convolutions (Winograd's), whose rounding
+    differs; it evaluates in float32 in any case.
     execution: how steps run on a CUDA device. "graph" records a step once as a CUDA graph and replays it; "compile"
     puts the network through torch.compile first, which takes up to a minute at the start; "eager" does neither. "auto"
     records the steps of models that are given by name. On other devices all are eager, as are steps of several
