@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from helpers import CLASSES, assert_same_weights, image_set, tiny_network, weights
-from truefit import InputError, NonFiniteError, loop
+from truefit import InputError, NonFiniteError, loop, provenance
 from truefit.data.batches import DatasetBatches
 from truefit.data.plan import Plan
 from truefit.precision import (
