@@ -103,6 +103,8 @@ def test_changed_predictions_are_refused(invoke, run):
         [],
         ["--recipe", "quick", "--epochs", "2", "--seed", "7", "--image-size", "32"],
         ["--optimizer", "sgd", "--lr", "0.3", "--optimizer.no-nesterov", "--batch-size", "16", "--image-size", "24"],
+        ["--optimizer", "sgd", "--optimizer.momentum", "0.8"],  # the momentum of standard's own optimiser
+        ["--optimizer", "adamw"],
         ["--augment.flip", "True", "--measure-training", "--resize", "stretch", "--clip-norm", "1.5"],
         ["--loss.class-weights", "1", "2", "3", "--optimizer.betas", "0.8", "0.9", "--name", "mine"],
     ],

@@ -188,14 +188,6 @@ def test_the_time_of_the_last_look_is_told_where_nothing_further_is_measured_too
     assert watch.seconds == 0.75
 
 
-def test_without_an_evaluation_no_time_of_one_is_told(invoke, tmp_path):
-    draw_classes(tmp_path / "data" / "train", 8)
-    words = ["--val-fraction", "0", "--measure-training", "--epochs", "1", "--json"]
-    answer = invoke("train", tmp_path / "data", *SMALL, *words, "--out", "run")
-    assert answer.code == 0, answer.err
-    assert (answer.json["evaluation"], answer.json["evaluation_seconds"]) == (None, None)
-
-
 def test_digits_end_with_the_test_figure_of_360_images(digits):
     figures = digits.read("evaluation.json")
     low, high = figures["interval"]

@@ -54,7 +54,6 @@ def main(arguments: Sequence[str]) -> int:
     from truefit.find_lr import find_lr
     from truefit.models.lookup import image_sizes
     from truefit.recipes.lookup import find_recipe
-    from truefit.recipes.recipe import OptimizerConfig
     from truefit.trainer import Trainer
 
     if command.out is not None and (
@@ -64,8 +63,8 @@ def main(arguments: Sequence[str]) -> int:
             "the plot can't be written", where=command.out, wanted="a .svg, .png or .pdf in a folder that exists"
         )
     recipe = find_recipe(command.recipe)
-    if command.optimizer is not None and command.optimizer != recipe.optimizer.name:
-        recipe = replace(recipe, optimizer=OptimizerConfig(name=command.optimizer))
+    if command.optimizer is not None:
+        recipe = recipe.with_optimizer(command.optimizer)
     if command.batch_size is not None:
         recipe = replace(recipe, batch_size=command.batch_size)
     own = is_own(command.model)

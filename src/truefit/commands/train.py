@@ -18,7 +18,7 @@ from truefit.config import from_plain, require, seconds_of, to_plain
 from truefit.data.columns import Columns
 from truefit.errors import InputError
 from truefit.recipes.lookup import find_recipe, model_of
-from truefit.recipes.recipe import DEFAULT_LR, OptimizerConfig, OptimizerName, Recipe, ScheduleName
+from truefit.recipes.recipe import DEFAULT_LR, OptimizerName, Recipe, ScheduleName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class TrainCommand:
     lr: float | None = None
     """Short for --optimizer.lr."""
     optimizer_name: Annotated[OptimizerName | None, tyro.conf.arg(name="optimizer")] = None
-    """Short for --optimizer.name; with its own usual learning rate unless --lr says otherwise."""
+    """Short for --optimizer.name; another one than the recipe's comes with its own usual settings."""
     schedule_name: Annotated[ScheduleName | None, tyro.conf.arg(name="schedule")] = None
     """Short for --schedule.name."""
     recipe_name: Annotated[str | None, tyro.conf.arg(name="recipe")] = None
@@ -197,14 +197,11 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
 
 
 def _with_optimizer(config: TrainConfig, arguments: Sequence[str]) -> TrainConfig:
-    """With the optimiser that `--optimizer` names, where it is another one: learning rate, momentum, weight decay and
-    the like are then its usual ones, as the recipe's are not meant for it.
-    """
+    """With the optimiser that `--optimizer` names; what the other options say of it then stands on its settings."""
     name = _value(arguments, "--optimizer")
-    if name not in DEFAULT_LR or name == config.recipe.optimizer.name:
+    if name not in DEFAULT_LR:
         return config
-    optimizer = OptimizerConfig(name=cast("OptimizerName", name))
-    return replace(config, recipe=replace(config.recipe, optimizer=optimizer))
+    return replace(config, recipe=config.recipe.with_optimizer(cast("OptimizerName", name)))
 
 
 def _auto_batch_size(arguments: Sequence[str]) -> list[str]:

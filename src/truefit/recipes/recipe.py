@@ -358,6 +358,10 @@ class Recipe:
         """The averaging of a recipe with nothing left open."""
         return "none" if self.averaging == "auto" else self.averaging
 
+    def with_optimizer(self, name: OptimizerName) -> Recipe:
+        """By another optimiser, which comes with its own usual settings: the recipe's are not meant for it."""
+        return self if name == self.optimizer.name else replace(self, optimizer=OptimizerConfig(name=name))
+
     def resolved(self, *, images: bool, mirror: bool) -> Recipe:
         """The recipe with nothing left open. images: uint8 images, not tensors made by a data set of the user's.
         mirror: whether a mirror image belongs to the same class.

@@ -9,7 +9,7 @@ from truefit.config import flat, to_plain
 from truefit.recipes.lookup import find_recipe, recipe_names
 from truefit.runs.record import Record
 
-# With another optimiser than the recipe's, only the short form keeps a learning rate.
+# Options that have a short form.
 SHORT = {"optimizer.name": "optimizer", "optimizer.lr": "lr", "schedule.name": "schedule"}
 # Options of the data with the values that they have when not given.
 DATA_OPTIONS = {
@@ -51,7 +51,9 @@ def command(record: Record) -> str | None:
 def _recipe(wanted: dict[str, Any]) -> list[str]:
     """The named recipe, and each setting that a training with it would not have by itself."""
     name = wanted["name"] if wanted["name"] in recipe_names() else "standard"
-    recipe = find_recipe(name)
+    named = find_recipe(name)
+    # As the command has it: another optimiser than the recipe's begins with its own settings.
+    recipe = named.with_optimizer(wanted["optimizer"]["name"])
     said = flat(wanted)
     # What a recipe leaves open follows the data: whether a mirror image belongs to the same class.
     differences = []
@@ -60,6 +62,8 @@ def _recipe(wanted: dict[str, Any]) -> list[str]:
         differences.append({key: value for key, value in said.items() if usual.get(key, value) != value})
     # Said even where it is the usual one: without it the command chooses by the data.
     words = ["--recipe", name]
+    if recipe is not named:
+        words += _option("optimizer.name", recipe.optimizer.name)
     for key, value in min(differences, key=len).items():
         words += _option(key, value)
     return words
