@@ -84,7 +84,7 @@ def test_going_on_tries_other_settings_and_takes_a_better_one(tmp_path: Path, da
     assert len(set(rates)) == 3
     # Any other settings than those that were best so far, as if they had been found by more trials.
     study = optuna.load_study(study_name="truefit", storage=f"sqlite:///{out / 'study.db'}")
-    for lr, value in ((0.002, 1.0), (0.004, 2.0)):
+    for lr, value in ((0.01, 1.0), (0.02, 2.0)):
         better = {**study.best_trial.params, "lr": lr}
         distributions = study.trials[0].distributions
         study.add_trial(optuna.trial.create_trial(params=better, distributions=distributions, value=value))

@@ -93,7 +93,7 @@ def test_wrong_usage(invoke, run, words, said):
 
 def test_changed_predictions_are_refused(invoke, run):
     figures = json.loads((run / "evaluation.json").read_text())
-    (run / "evaluation.json").write_text(json.dumps({**figures, "accuracy": 1.0}))
+    (run / "evaluation.json").write_text(json.dumps({**figures, "accuracy": 0.123}))
     assert invoke("report", run).code == 2
 
 

@@ -20,7 +20,7 @@ from truefit.doctor.explain import page
 from truefit.events import Note, StepFinished
 from truefit.monitors import all_monitors
 from truefit.recipes.lookup import find_recipe
-from truefit.recipes.recipe import LossConfig, Recipe
+from truefit.recipes.recipe import LossConfig, OptimizerConfig, Recipe, ScheduleConfig
 
 CLASSES, SAMPLES = 4, 480
 
@@ -52,8 +52,9 @@ class Network(nn.Module):
 def found(network, *, lr=0.05, epochs=3, data=None, held=None, batch_size=4, spoken=True, **options):
     """Code and outcome of what speaks after a training; every finding by code where `spoken` is False."""
     recipe = find_recipe("standard")
-    optimizer = replace(recipe.optimizer, name="sgd", lr=lr, weight_decay=0.0)
-    recipe = replace(recipe, epochs=epochs, batch_size=batch_size, optimizer=optimizer)
+    optimizer = OptimizerConfig(name="sgd", lr=lr, weight_decay=0.0)
+    schedule = ScheduleConfig(name="one-cycle", warmup=0.2)
+    recipe = replace(recipe, epochs=epochs, batch_size=batch_size, optimizer=optimizer, schedule=schedule)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruefitWarning)
         run = Trainer(network, recipe, **options).fit(data or images(), held or images(1))
