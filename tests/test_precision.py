@@ -259,7 +259,7 @@ def test_units_for_bfloat16_are_those_of_the_processor(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("name", "tiles", "pays"),
+    ("maker", "tiles", "pays"),
     [
         ("Intel", False, False),
         ("Intel", True, True),
@@ -267,9 +267,9 @@ def test_units_for_bfloat16_are_those_of_the_processor(monkeypatch: pytest.Monke
     ],
 )
 def test_intels_units_for_bfloat16_pay_with_amx_only(
-    monkeypatch: pytest.MonkeyPatch, name: str, tiles: bool, pays: bool
+    monkeypatch: pytest.MonkeyPatch, maker: str, tiles: bool, pays: bool
 ) -> None:
-    monkeypatch.setattr("truefit.precision.cpu_vendor", lambda: name)
+    monkeypatch.setattr("truefit.precision.cpu_vendor", lambda: maker)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
     assert bfloat16_pays(CPU) is pays

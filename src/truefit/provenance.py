@@ -36,11 +36,6 @@ def _commit() -> str | None:
     return answer.stdout.strip() or None
 
 
-def cpu_name() -> str:
-    """What the processor calls itself."""
-    return _told_of_cpu("model name") or platform.processor() or platform.machine()
-
-
 def cpu_vendor() -> str:
     """Who made the processor: Intel, AMD, or what else it says; on Windows its name says it too."""
     told = _told_of_cpu("vendor_id") or platform.processor()
@@ -58,7 +53,7 @@ def _told_of_cpu(what: str) -> str | None:
 def _hardware(device: torch.device) -> dict[str, Any]:
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
-        "cpu": cpu_name(),
+        "cpu": _told_of_cpu("model name") or platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "gpu": gpu,
         "system": platform.system(),

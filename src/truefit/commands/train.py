@@ -143,8 +143,6 @@ class TrainCommand:
     def resolved(self) -> TrainConfig:
         """The settings, the short options put in their places."""
         optimizer, schedule = self.config.recipe.optimizer, self.config.recipe.schedule
-        if self.optimizer_name is not None:
-            optimizer = replace(optimizer, name=self.optimizer_name)
         if self.lr is not None:
             optimizer = replace(optimizer, lr=self.lr)
         if self.schedule_name is not None:

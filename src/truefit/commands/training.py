@@ -93,7 +93,7 @@ def run(command: TrainCommand, config: TrainConfig, begun: float) -> int:
     if not command.quiet:
         _print(trained, out, stream)
     if command.json:
-        print_json(_as_json(trained, out, fit_seconds, evaluation.seconds if trained.evaluation is not None else None))
+        print_json(_as_json(trained, out, fit_seconds, evaluation.seconds))
     return 0
 
 
@@ -199,7 +199,7 @@ def _as_json(trained: Run, out: Path, fit_seconds: float, evaluation_seconds: fl
         "epochs": len(trained.history),
         "seconds": round(sum(record["seconds"] for record in trained.history), 2),
         "fit_seconds": round(fit_seconds, 2),
-        "evaluation_seconds": evaluation_seconds,
+        "evaluation_seconds": evaluation_seconds if evaluation is not None else None,
         "evaluation": figures(evaluation) if evaluation is not None else None,
         "looks_on_this_machine": all_looks(evaluation) if evaluation is not None else None,
         "doctor": trained.doctor,
