@@ -156,11 +156,56 @@ def test_unknown_flag_names_the_nearest(invoke, fruit, words, meant):
     assert f'did you mean "{meant}"?' in message
 
 
-def test_unknown_choice_names_the_known_ones(invoke, fruit):
-    for words, known in ((["--optimizer", "adamm"], "adamw"), (["--schedule", "cosin"], "cosine")):
-        message = refused(invoke, fruit, *words)
-        assert words[1] in message
-        assert known in message
+@pytest.mark.parametrize(
+    ("words", "found", "wanted", "fix"),
+    [
+        ("--optimizer adamm", "adamm", "adam, adamw, muon or sgd", 'did you mean "adam"?'),
+        (
+            "--schedule=cosin",
+            "cosin",
+            "constant, cosine, one-cycle, reduce-on-plateau or step",
+            'did you mean "cosine"?',
+        ),
+        ("--doctor maybe", "maybe", "full, off or on", None),
+        ("--epochs 1.5 --seed 3", "1.5", "a whole number", "truefit train --help describes --epochs"),
+        ("--lr=fast", "fast", "a number or None", "truefit train --help describes --lr"),
+        ("--lr 0.1 --lr fast", "fast", "a number or None", "truefit train --help describes --lr"),
+        ("--optimizer.betas 0.9", "0.9", "2 numbers or None", "truefit train --help describes --optimizer.betas"),
+        ("--optimizer.betas 0.9 x --seed 3", "0.9 x", "2 numbers or None", "describes --optimizer.betas"),
+        (
+            "--loss.class_weights a b",
+            "a b",
+            "balanced, any number of numbers or None",
+            "describes --loss.class-weights",
+        ),
+        ("--seed", "nothing after it", "--seed VALUE", "truefit train --help describes --seed"),
+        ("fruit more", "more", None, "truefit train --help lists what it takes"),
+    ],
+)
+def test_a_wrong_value_says_what_was_found_and_what_is_wanted(invoke, fruit, words, found, wanted, fix):
+    answer = refused(invoke, *words.split()) if words.startswith("fruit") else refused(invoke, fruit, *words.split())
+    assert answer.startswith("error: ")
+    assert "where: truefit train" in answer
+    assert f"found: {found}" in answer
+    for label, said in (("wanted", wanted), ("fix", fix)):
+        assert (f"{label}:" in answer) == (said is not None)
+        assert (said or "") in answer
+    assert "NoneType" not in answer
+    assert "parsing" not in answer
+
+
+def test_what_is_not_understood_of_a_refusal_is_shown_as_it_is(invoke, fruit, monkeypatch):
+    monkeypatch.setattr("truefit.commands.refused.REFUSALS", {})
+    assert "invalid choice 'adamm'" in refused(invoke, fruit, "--optimizer", "adamm")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "export", "calibrate", "serve", "demo"])
+def test_a_missing_run_is_asked_for(invoke, command):
+    answer = invoke(command)
+    assert answer.code == 2
+    assert answer.err.startswith("error: RUN is missing\n")
+    assert f"where:  truefit {command}\n" in answer.err
+    assert "wanted: A folder that truefit train wrote." in answer.err
 
 
 @pytest.mark.parametrize(

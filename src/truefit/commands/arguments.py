@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from typing import Any, TypeVar
 
@@ -30,9 +30,25 @@ def parse(command: type[Command], name: str, words: Sequence[str], **more: Any) 
             raise InputError(f'unknown option "{option}"', where=f"truefit {name}", fix=nearest(option, known))
     # tyro does not know NO_COLOR (no-color.org), but takes a terminal without abilities at its word.
     plain = environment("TERM", "dumb") if os.environ.get("NO_COLOR") else nullcontext()
-    with plain:
-        parsed: Command = tyro.cli(command, prog=f"truefit {name}", args=list(words), **more)
+    refusal = StringIO()
+    try:
+        with plain, redirect_stderr(refusal):
+            parsed: Command = tyro.cli(command, prog=f"truefit {name}", args=words, **more)
+    except SystemExit as ended:
+        if ended.code:
+            raise _refused(command, name, words, **more) or InputError(refusal.getvalue()) from None
+        raise
     return parsed
+
+
+def _refused(command: type[Any], name: str, words: list[str], **more: Any) -> InputError | None:
+    """Why tyro does not take these words, where it can be told."""
+    from truefit.commands.refused import explained
+
+    text = StringIO()
+    with redirect_stderr(text), suppress(SystemExit), environment("COLUMNS", "1000"), environment("TERM", "dumb"):
+        tyro.cli(command, prog=f"truefit {name}", args=words, **more)
+    return explained(text.getvalue(), name, words)
 
 
 def options_in(show_help: Callable[[], object]) -> set[str]:

@@ -23,7 +23,7 @@ class CacheCommand:
 
     action: Annotated[Literal["ls", "rm"], tyro.conf.Positional]
     """ls: key, images, size, when last used, and folder of each entry. rm: remove KEY, or all with --all."""
-    key: Annotated[str | None, tyro.conf.Positional] = None
+    key: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[KEY]")] = None
     """With rm: the key of the entry as ls prints it; its beginning will do."""
     all: bool = False
     """With rm: remove all entries."""

@@ -17,7 +17,7 @@ class CalibrateCommand:
     """Fit one temperature on the run's validation images, and the thresholds for predict --sure. Both are stored in
     the run's model; no predicted class changes."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A folder that truefit train wrote."""
     select_on: Literal["validation", "test"] = "validation"
     """test fits them on the test images; every figure on test is then labelled "selected on test"."""

@@ -22,7 +22,7 @@ class CompareCommand:
     Each folder is a run, one of its evaluations (RUN/evaluations/NAME), or what train --seeds wrote: then the verdict
     is about recipes, not about single models. More than two are compared pair by pair, with Holm's correction."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
     """The folders to compare, a side each; with --against together one side: the runs of one recipe, a seed each."""
     against: tuple[Path, ...] = ()
     """The runs of the other recipe, a seed each."""

@@ -21,7 +21,7 @@ class DemoCommand:
     """Try a run in the browser: upload, paste or photograph a picture, see its classes, "not sure" where calibration
     says so, and where the network looked. For machines there is truefit serve. Ends on Ctrl-C."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A folder that truefit train wrote."""
     host: str = "127.0.0.1"
     """The address to listen at; this machine alone, unless told otherwise (0.0.0.0: everybody)."""

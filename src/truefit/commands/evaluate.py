@@ -17,9 +17,9 @@ from truefit.commands.arguments import parse
 class EvaluateCommand:
     """Measure a run. The result goes to RUN/evaluations/NAME, never over an earlier one."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A folder that truefit train wrote."""
-    data: Annotated[str | None, tyro.conf.Positional] = None
+    data: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = None
     """A folder of class folders, or with train/, val/, test/. By default the run's own data."""
     split: Literal["train", "validation", "test"] | None = None
     """By default the split that the run itself was measured on; of another folder test, else validation."""

@@ -23,7 +23,7 @@ class ExportCommand:
     """Write a run as one file for another runtime, with its preprocessing inside, and compare the two on real images.
     A file that fails is not kept, and the exit code is 1."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A folder that truefit train wrote."""
     to: str = "onnx"
     """onnx, torch (a program of torch.export), int8 (quantised ONNX), openvino."""

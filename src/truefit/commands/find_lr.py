@@ -18,7 +18,7 @@ class FindLrCommand:
     """Let the learning rate grow with every step, until the loss gets worse, and suggest one for train --lr. Nothing is
     trained for good."""
 
-    data: Annotated[str, tyro.conf.Positional] = "digits"
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = "digits"
     """A name or a folder, as for train."""
     model: str = "convnet"
     """As for train."""

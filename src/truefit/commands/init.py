@@ -52,7 +52,7 @@ if data.test is not None:
 class InitCommand:
     """Write a small training script to begin from. It needs truefit's three functions and nothing else of it."""
 
-    file: Annotated[Path, tyro.conf.Positional] = Path("train.py")
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="[FILE]")] = Path("train.py")
     """Where to write it."""
     data: str = "digits"
     """What it trains on: a name such as digits, or a folder of images."""

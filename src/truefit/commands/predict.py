@@ -31,9 +31,9 @@ class PredictCommand:
     """Classify images: a line each with file, class and probability. Files that can't be read are listed on stderr;
     the exit code is 1 where none can be."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A folder that truefit train wrote."""
-    images: Annotated[tuple[str, ...], tyro.conf.Positional]
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")]
     """Image files, folders that are searched for them, patterns such as 'photos/**/*.jpg', or - to read from standard
     input: one image's bytes, or paths, a line each (or separated by NUL, as find -print0 writes them)."""
     top: int = 1

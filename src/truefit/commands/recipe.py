@@ -19,7 +19,7 @@ class RecipeCommand:
 
     what: Annotated[Literal["list", "show"], tyro.conf.Positional] = "list"
     """list: all names, each with its first line. show: the whole file of one."""
-    name: Annotated[str | None, tyro.conf.Positional] = None
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]")] = None
     """With show: which."""
 
 

@@ -16,7 +16,7 @@ from truefit.commands.arguments import parse
 class ReportCommand:
     """Write the report of a run, or one page with several runs side by side. Nothing is measured anew."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
     """Folders that truefit train wrote."""
     out: Path | None = None
     """Where to. By default RUN/report.html, RUN/model_card.md or RUN/plots; comparison.html for several runs."""

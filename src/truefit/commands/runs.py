@@ -22,7 +22,7 @@ class ListCommand:
     """List the runs in a folder and below it, with their figures and 95 % intervals. `truefit runs rm RUN...` removes
     runs."""
 
-    folder: Annotated[Path, tyro.conf.Positional] = Path("runs")
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="[FOLDER]")] = Path("runs")
     """Where to look."""
     sort: Literal["name", "accuracy", "loss", "date"] = "date"
     """The order: by name; the best first; the newest first. Runs without figures come last."""
@@ -34,7 +34,7 @@ class ListCommand:
 class RemoveCommand:
     """Remove runs. What is no run, or holds files that are none of a run's, is never removed."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
     """The folders of the runs."""
     yes: bool = False
     """Do not ask."""

@@ -24,7 +24,7 @@ class ServeCommand:
     """Classify images over HTTP: POST /predict, GET /health, GET /metrics (Prometheus), and /docs, which explains them.
     Ends on Ctrl-C or SIGTERM, after the requests that were accepted have their answers."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A folder that truefit train wrote."""
     host: str = "127.0.0.1"
     """The address to listen at; this machine alone, unless told otherwise (0.0.0.0: everybody)."""

@@ -25,7 +25,7 @@ from truefit.recipes.recipe import DEFAULT_LR, OptimizerName, Recipe, ScheduleNa
 class TrainConfig:
     """All that decides a run. `--print-config` prints it as YAML, `--config` reads it."""
 
-    data: Annotated[str, tyro.conf.Positional] = "digits"
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = "digits"
     """digits, cifar10, cifar100, mnist, fashion-mnist, svhn, or a folder: with train/ and val/ and/or test/, or of
     class folders; a table (.csv, .tsv, .parquet); arrays (.npz, .npy, .pt); shards (.tar); hf:OWNER/NAME."""
     model: str = "convnet"

@@ -17,7 +17,7 @@ class TuneCommand:
     """Search learning rate, weight decay, batch size and label smoothing on validation, then compare the best with the
     default. The same command again goes on where it was broken off."""
 
-    data: Annotated[str, tyro.conf.Positional] = "digits"
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = "digits"
     """A name or a folder, as for train."""
     out: Path = Path("runs/tune")
     """A new folder, or one of the same search to go on with."""

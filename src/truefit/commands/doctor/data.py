@@ -20,7 +20,7 @@ class DoctorDataCommand:
     """Look for leaks, copies, broken and odd files, class folders that differ, and likely label errors. Nothing in
     the folder is changed. Exit code 3 where a check fails."""
 
-    data: Annotated[str, tyro.conf.Positional]
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """A folder of class folders, or with train/ val/ test/; or the name of a data set."""
     val: Path | None = None
     """A folder of class folders: the validation split."""
