@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fruit import COLOURS, SIDE, SMALL
+from fruit import COLOURS, NO_AVERAGE, SIDE, SMALL
 from PIL import Image
 from torch import nn
 
@@ -32,23 +32,23 @@ def run(trained, tmp_path) -> Path:
     return Path(shutil.copytree(trained.folder, tmp_path / "run"))
 
 
-def in_onnxruntime(path: Path) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, str]]:
+def in_onnxruntime(path: Path, side: int = SIDE) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, str]]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert [(i.name, i.type, i.shape) for i in session.get_inputs()] == [
-        ("images", "tensor(uint8)", ["batch", 3, SIDE, SIDE])
+        ("images", "tensor(uint8)", ["batch", 3, side, side])
     ]
     return lambda x: session.run(["probabilities"], {"images": x})[0], session.get_modelmeta().custom_metadata_map
 
 
-def in_torch(path: Path) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, str]]:
+def in_torch(path: Path, side: int = SIDE) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, str]]:
     extra = {"metadata.json": ""}
     module = torch.export.load(path, extra_files=extra).module()
     return lambda x: module(torch.from_numpy(x))[1].detach().numpy(), json.loads(extra["metadata.json"])
 
 
-def in_openvino(path: Path) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, str]]:
+def in_openvino(path: Path, side: int = SIDE) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, str]]:
     import openvino
 
     model = openvino.Core().read_model(path)
@@ -129,6 +129,24 @@ def test_flip_averaging_and_crop_are_inside(invoke, fruit, tmp_path):
     image = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     assert torch.equal(module(image)[0].argmax(1), module(image.flip(3))[0].argmax(1))
     assert torch.allclose(module(image)[0], module(image.flip(3))[0], atol=1e-5)
+
+
+def test_smaller_images_are_made_inside(invoke, fruit, tmp_path):
+    """The filter that makes them smaller goes beyond the range of bytes; a runtime must not cut it off there."""
+    words = (fruit, *SMALL, *NO_AVERAGE, "--image-size", "32", "--augment.shrink", "0.75", "--out", "run", "--quiet")
+    assert invoke("train", *words).code == 0
+    draw = np.random.default_rng(0)
+    # Squares of black and white have the largest overshoot.
+    coarse = draw.integers(0, 2, (9, 8, 8, 3), dtype=np.uint8).repeat(4, 1).repeat(4, 2) * 255
+    run = truefit.load("run")
+    assert run.predictor.config.shrink == 0.75  # type: ignore[attr-defined]
+    wanted = run.predict(coarse).probabilities
+    pixels = np.ascontiguousarray(coarse.transpose(0, 3, 1, 2))
+    for to in FILES:
+        answer = invoke("export", "run", "--to", to, "--json")
+        assert answer.code == 0, (to, answer.err)
+        found = RUNTIMES[to](Path("run") / "export" / FILES[to], side=32)[0](pixels)
+        assert found == pytest.approx(wanted, abs=0.15 if to == "int8" else 1e-5), to
 
 
 @pytest.mark.parametrize("broken", ["std", "channels"])

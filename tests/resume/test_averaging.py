@@ -12,6 +12,7 @@ from parts import assert_same_run, broken_off, recipe, train
 from safetensors.torch import load_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
+from torch.utils.data import TensorDataset
 
 from helpers import image_set, tiny_network
 from truefit import Trainer, load
@@ -51,6 +52,7 @@ def test_the_averaged_weights_are_measured_and_kept_and_the_raw_ones_are_last(tm
     last = load_file(tmp_path / "ema" / "model" / "last" / "weights.safetensors")
     # Averaging changes nothing in training itself.
     assert all(torch.equal(last[name], tensor) for name, tensor in raw.network.state_dict().items())
+    assert (run.weights, raw.weights) == ("last (epoch 2), averaged over steps", "last (epoch 2)")
     kept = run.network.state_dict()
     assert not torch.equal(kept["0.weight"], last["0.weight"])
     assert not torch.equal(kept["1.running_mean"], last["1.running_mean"])
@@ -63,6 +65,22 @@ def test_validation_measures_the_averaged_weights(tmp_path: Path) -> None:
     assert run.evaluation is not None
     assert run.history[0]["validation_loss"] == run.evaluation.loss
     assert run.evaluation.loss != train(recipe("sgd", epochs=1)).history[0]["validation_loss"]
+
+
+def test_weights_from_before_the_mean_begins_are_not_called_averaged() -> None:
+    """Validation has every label wrong: the better the training, the worse it is."""
+    training = image_set(64)
+    images, labels = training.tensors
+    wrong = TensorDataset(images, (labels + 1) % (int(labels.max()) + 1))
+    how = replace(recipe("sgd", epochs=4), batch_size=16)
+
+    def weights(how: Recipe) -> str:
+        return Trainer(tiny_network(batchnorm=True), how).fit(training, wrong).weights
+
+    late = replace(how, swa=SwaConfig(start=0.75))
+    assert weights(late) in ("best (epoch 1)", "best (epoch 2)")
+    assert weights(replace(how, swa=SwaConfig(start=0.01))).endswith("), averaged over steps")
+    assert weights(replace(how, ema=EmaConfig(decay=0.9))).endswith("), averaged over steps")
 
 
 def scrambled(network: nn.Module, draw: torch.Generator) -> None:
@@ -117,7 +135,7 @@ def slow(name: OptimizerName) -> Recipe:
 def test_the_mean_of_weights_is_measured_and_kept() -> None:
     run, raw = train(swa()), train(recipe("sgd"))
     assert run.evaluation is not None
-    chosen = run.history[int(run.weights.split("epoch ")[1].rstrip(")")) - 1]
+    chosen = run.history[int(run.weights.split("epoch ")[1].split(")")[0]) - 1]
     assert run.evaluation.loss == chosen["validation_loss"]
     # Until averaging begins (after step 7 of 18) the two are one training.
     assert run.history[0]["validation_loss"] == raw.history[0]["validation_loss"]

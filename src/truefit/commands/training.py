@@ -180,8 +180,8 @@ def _load(command: TrainCommand, config: TrainConfig, trainer: Trainer, bar: Bar
 
 
 def _print(trained: Run, out: Path, stream: TextIO) -> None:
-    best = trained.evaluation.weights if trained.evaluation is not None else None
-    chosen = next((r["epoch"] for r in trained.history if best == f"best (epoch {r['epoch']})"), None)
+    best = trained.evaluation.weights if trained.evaluation is not None else ""
+    chosen = next((r["epoch"] for r in trained.history if best.startswith(f"best (epoch {r['epoch']})")), None)
     print_epochs(trained.history, chosen, stream)
     if trained.evaluation is not None:
         print(figure_line(trained.evaluation), file=stream)

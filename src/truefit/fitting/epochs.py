@@ -265,9 +265,12 @@ class Epochs:
         """Which weights are kept, in words."""
         if not self.history:
             return "of the probe, chosen by cross-validation within train"
-        if self.best.weights is None:
-            return f"last (epoch {len(self.history)})"
-        return f"best (epoch {self.best.epoch})"
+        which, epoch = ("last", len(self.history)) if self.best.weights is None else ("best", self.best.epoch)
+        average = self.setup.average
+        if average is None:
+            return f"{which} (epoch {epoch})"
+        steps = min(epoch * (self.setup.length.per_epoch or 1), average.steps)
+        return f"{which} (epoch {epoch})" + (", averaged over steps" if average.has_begun(steps) else "")
 
     @property
     def selected_on(self) -> str | None:

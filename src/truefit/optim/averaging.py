@@ -52,6 +52,10 @@ class WeightAverage:
                 else:
                     torch._foreach_copy_(averages, weights)
 
+    def has_begun(self, steps: int) -> bool:
+        """Whether after so many steps (from 1) the copy is an average, and not the network as it was then."""
+        return True
+
     @property
     def is_usable(self) -> bool:
         """Whether the copy can be measured as it stands."""

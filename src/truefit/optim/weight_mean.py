@@ -83,6 +83,10 @@ class WeightMean(WeightAverage):
                 norm.momentum = momentum
                 norm.eval()
 
+    def has_begun(self, steps: int) -> bool:
+        """Whether after so many steps (from 1) the copy is a mean, and not the network as it was then."""
+        return steps >= self.begins
+
     @property
     def is_usable(self) -> bool:
         """Whether `settle` was called since the last step."""

@@ -27,8 +27,9 @@ class Evaluation:
 
     split: which split was looked at. selected_on: the split on which the model was chosen (its epoch, temperature,
     thresholds; "validation and test" where both had a part), or None.
-    weights: which weights these are, such as "best (epoch 7)". looks: how often this run has looked at this
-    split, this time included. averaging: what was averaged in each prediction ("none", "flip", "crops", "flip-crops").
+    weights: which weights these are, such as "best (epoch 7)" or "last (epoch 3), averaged over steps". looks: how
+    often this run has looked at this split, this time included.
+    averaging: what was averaged in each prediction ("none", "flip", "crops", "flip-crops").
     correct of n: hits. accuracy: correct / n. interval: its 95 % interval, low <= accuracy <= high: Wilson's, or
     another that `interval_method` names where the samples were not predicted by one model.
     loss: mean cross-entropy in nats, without smoothing or weights: the negative log-likelihood.

@@ -42,13 +42,14 @@ def verdict(evaluation: Evaluation, unit: str = "samples") -> str:
 
 def selection(evaluation: Evaluation) -> str:
     """`with the weights of epoch 4, the best on validation`."""
-    found = re.fullmatch(r"(best|last) \(epoch (\d+)\)", evaluation.weights)
+    found = re.fullmatch(r"(best|last) \(epoch (\d+)\)(, averaged over steps)?", evaluation.weights)
     if found is None:
         return f"with the weights {evaluation.weights}" + _selected_on(evaluation)
-    which, epoch = found.groups()
+    which, epoch, averaged = found.groups()
+    weights = "with the averaged weights" if averaged else "with the weights"
     if which == "last":
-        return f"with the weights of the last epoch ({epoch}), which nothing selected"
-    return f"with the weights of epoch {epoch}, selected on {evaluation.selected_on or 'nothing'}"
+        return f"{weights} of the last epoch ({epoch}), which nothing selected"
+    return f"{weights} of epoch {epoch}, selected on {evaluation.selected_on or 'nothing'}"
 
 
 def _selected_on(evaluation: Evaluation) -> str:
