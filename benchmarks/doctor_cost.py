@@ -24,9 +24,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from protocol import save
+from protocol import median_interval, save
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -106,9 +105,7 @@ def ratios(make: Callable[[], nn.Module], rounds: int, steps: int) -> dict[str, 
         order = (True, False) if number % 2 else (False, True)
         seconds = {watched: seconds_of(make, steps, watched) for watched in order}
         found.append(seconds[True] / seconds[False])
-    draws = np.random.default_rng(0).choice(found, (10_000, len(found)))
-    low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
-    return {"median": statistics.median(found), "interval": [float(low), float(high)], "rounds": found}
+    return {"median": statistics.median(found), "interval": median_interval(found), "rounds": found}
 
 
 def seconds_of(make: Callable[[], nn.Module], steps: int, watched: bool) -> float:

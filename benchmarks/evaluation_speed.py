@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from protocol import save
+from protocol import ratio_interval, save
 from torch import Tensor
 
 from truefit import ConvNet, ImageSet, evaluate
@@ -82,15 +82,11 @@ def main() -> None:
             found[name].append(seconds(work))
     result = {}
     for name, times in found.items():
-        drawn = [
-            np.median(draw.choice(found["bare"], options.rounds)) / np.median(draw.choice(times, options.rounds))
-            for _ in range(5_000)
-        ]
         result[name] = {
             "images_per_second": round(options.images / float(np.median(times)), 1),
             "seconds": [round(value, 4) for value in times],
             "ratio_to_bare": round(float(np.median(found["bare"]) / np.median(times)), 4),
-            "ratio_interval": [round(float(value), 4) for value in np.quantile(drawn, [0.025, 0.975])],
+            "ratio_interval": ratio_interval(found["bare"], times),
         }
         print(name, {key: value for key, value in result[name].items() if key != "seconds"})
     save(

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from protocol import save
+from protocol import median_interval, save
 
 HERE = Path(__file__).resolve().parent
 BATCH, WARM_UP = 64, 10
@@ -108,12 +108,6 @@ def _drain(terminal: int) -> None:
         pass  # the other end was closed
 
 
-def interval_of_median(values: list[float]) -> list[float]:
-    """The 95 % bootstrap interval (10,000 resamples, percentile) of the median."""
-    draws = np.random.default_rng(0).choice(values, (10_000, len(values)))
-    return [round(float(bound), 3) for bound in np.percentile(np.median(draws, axis=1), [2.5, 97.5])]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--environments", type=Path, required=True)
@@ -145,7 +139,7 @@ def main() -> None:
         if side.name != "truefit_trainer" and "truefit_trainer" in speeds:
             ratios = [ours / theirs for ours, theirs in zip(speeds["truefit_trainer"], found, strict=True)]
             result[side.name]["truefit_is_faster_by"] = round(statistics.median(ratios), 3)
-            result[side.name]["interval"] = interval_of_median(ratios)
+            result[side.name]["interval"] = median_interval(ratios)
         if PACKAGES[side.name]:
             code = f"from importlib.metadata import version; print(version({PACKAGES[side.name]!r}))"
             done = subprocess.run([pythons[side.name], "-c", code], stdout=subprocess.PIPE, text=True, check=True)

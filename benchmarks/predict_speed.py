@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from protocol import save
+from protocol import median_interval, save
 
 from truefit import load
 from truefit.commands import main as truefit
@@ -94,8 +94,7 @@ def main() -> None:
         rows = len((Path(scratch) / "rows.tsv").read_text().splitlines())
     assert rows == len(files), f"{rows} rows for {len(files)} files"
     ratios = np.array(rates["truefit"]) / np.array(rates["bare"])
-    draws = np.random.default_rng(0).integers(0, len(ratios), (10_000, len(ratios)))
-    low, high = np.quantile(np.median(ratios[draws], axis=1), [0.025, 0.975])
+    low, high = median_interval(ratios.tolist())
     verdict = "met" if low >= BAR else "missed" if high < BAR else "not decided"
     result = {
         "images": len(files),
@@ -103,7 +102,7 @@ def main() -> None:
         "decoding_threads": asked.threads,
         "images_per_second": {side: [round(rate, 1) for rate in found] for side, found in rates.items()},
         "median_ratio": round(float(np.median(ratios)), 4),
-        "interval": [round(float(low), 4), round(float(high), 4)],
+        "interval": [low, high],
         "bar": BAR,
         "verdict": verdict,
     }

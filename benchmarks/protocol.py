@@ -1,13 +1,15 @@
-"""What every result file carries: hardware, versions, commit; and where CIFAR-10 is found."""
+"""What the benchmarks share: result files with hardware, versions and commit; intervals; where CIFAR-10 is found."""
 
 from __future__ import annotations
 
 import json
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from truefit.provenance import provenance
@@ -24,6 +26,20 @@ def save(name: str, protocol: str, result: dict[str, Any]) -> None:
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def median_interval(values: Sequence[float]) -> list[float]:
+    """The 95 % interval of the median: percentile bootstrap, 10,000 resamples."""
+    return ratio_interval(values, np.ones(len(values)))
+
+
+def ratio_interval(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """The 95 % interval of median(above) / median(below), one of each from every round: percentile bootstrap over
+    rounds, 10,000 resamples.
+    """
+    rounds = np.random.default_rng(0).integers(0, len(above), (10_000, len(above)))
+    ratios = np.median(np.asarray(above)[rounds], axis=1) / np.median(np.asarray(below)[rounds], axis=1)
+    return [round(float(bound), 4) for bound in np.quantile(ratios, [0.025, 0.975])]
 
 
 def cifar10(folder: Path) -> Path:

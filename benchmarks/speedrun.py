@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from protocol import cifar10, save
+from protocol import cifar10, ratio_interval, save
 
 from truefit import Trainer, load_data
 from truefit.data.imageset import Data
@@ -142,11 +142,9 @@ def compared(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> di
         result[f"{name}_accuracy"] = round(statistics.mean(found), 5)
         result[f"{name}_accuracy_standard_error"] = round(statistics.stdev(found) / len(found) ** 0.5, 5)
         result[f"{name}_seconds"] = round(statistics.median(row["seconds"] for row in rows), 4)
-    a, b = np.array([row["seconds"] for row in ours]), np.array([row["seconds"] for row in theirs])
-    draws = np.random.default_rng(0).integers(0, len(a), (2000, len(a)))
-    ratios = np.median(a[draws], axis=1) / np.median(b[draws], axis=1)
-    result["seconds_ratio"] = round(float(np.median(a) / np.median(b)), 4)
-    result["seconds_ratio_interval"] = [round(float(value), 4) for value in np.quantile(ratios, [0.025, 0.975])]
+    a, b = [row["seconds"] for row in ours], [row["seconds"] for row in theirs]
+    result["seconds_ratio"] = round(statistics.median(a) / statistics.median(b), 4)
+    result["seconds_ratio_interval"] = ratio_interval(a, b)
     return result
 
 

@@ -14,9 +14,8 @@ import statistics
 import time
 from typing import Any
 
-import numpy as np
 import torch
-from protocol import save
+from protocol import ratio_interval, save
 from torch import Tensor, nn
 
 from truefit.models.lookup import build_model
@@ -51,17 +50,16 @@ def compared(model: str, side: int, rounds: int, steps: int) -> dict[str, Any]:
             taken = [step_seconds(network, optimizer, images, labels, name) for _ in range(steps + 2)]
             # The first steps after a change find other things in the caches.
             medians.append(statistics.median(taken[2:]))
-    draw = np.random.default_rng(0).integers(0, rounds, (2000, rounds))
-    times = {name: np.array(medians) for name, medians in found.items()}
-    ratios = {
-        name: np.median(times["float32"][draw], axis=1) / np.median(one[draw], axis=1) for name, one in times.items()
-    }
+    plain = found["float32"]
     return {
         "chosen": fastest(network, torch.device("cpu")),
-        "milliseconds": {name: round(1000 * float(np.median(one)), 2) for name, one in times.items()},
+        "milliseconds": {name: round(1000 * statistics.median(times), 2) for name, times in found.items()},
         "times_faster_than_float32": {
-            name: [round(float(value), 3) for value in np.quantile(ratio, (0.5, 0.025, 0.975))]
-            for name, ratio in ratios.items()
+            name: {
+                "ratio": round(statistics.median(plain) / statistics.median(times), 3),
+                "interval": ratio_interval(plain, times),
+            }
+            for name, times in found.items()
         },
     }
 
@@ -85,8 +83,7 @@ def main() -> None:
     save(
         "step_precision",
         f"in one process, precisions in turns, {options.rounds} rounds of {options.steps} steps after 2 that don't "
-        f"count; batches of {BATCH} random images in channels_last; ratios: medians, and 2.5 and 97.5 % of 2,000 "
-        "bootstrap draws",
+        f"count; batches of {BATCH} random images in channels_last; ratio of medians, 95 % bootstrap interval",
         {"units": units, "models": result},
     )
 
