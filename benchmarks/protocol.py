@@ -37,9 +37,10 @@ def ratio_interval(above: Sequence[float], below: Sequence[float]) -> list[float
     """The 95 % interval of median(above) / median(below), one of each from every round: percentile bootstrap over
     rounds, 10,000 resamples.
     """
+    assert len(above) == len(below)
     rounds = np.random.default_rng(0).integers(0, len(above), (10_000, len(above)))
     ratios = np.median(np.asarray(above)[rounds], axis=1) / np.median(np.asarray(below)[rounds], axis=1)
-    return [round(float(bound), 4) for bound in np.quantile(ratios, [0.025, 0.975])]
+    return [float(bound) for bound in np.quantile(ratios, [0.025, 0.975])]
 
 
 def cifar10(folder: Path) -> Path:

@@ -159,11 +159,11 @@ def test_unknown_flag_names_the_nearest(invoke, fruit, words, meant):
 @pytest.mark.parametrize(
     ("words", "found", "wanted", "fix"),
     [
-        ("--optimizer adamm", "adamm", "adam, adamw, muon or sgd", 'did you mean "adam"?'),
+        ("--optimizer adamm", "adamm", "adam, adamw, muon, sgd or None", 'did you mean "adam"?'),
         (
             "--schedule=cosin",
             "cosin",
-            "constant, cosine, one-cycle, reduce-on-plateau or step",
+            "constant, cosine, one-cycle, reduce-on-plateau, step or None",
             'did you mean "cosine"?',
         ),
         ("--doctor maybe", "maybe", "full, off or on", None),
@@ -171,19 +171,23 @@ def test_unknown_flag_names_the_nearest(invoke, fruit, words, meant):
         ("--lr=fast", "fast", "a number or None", "truefit train --help describes --lr"),
         ("--lr 0.1 --lr fast", "fast", "a number or None", "truefit train --help describes --lr"),
         ("--optimizer.betas 0.9", "0.9", "2 numbers or None", "truefit train --help describes --optimizer.betas"),
-        ("--optimizer.betas 0.9 x --seed 3", "0.9 x", "2 numbers or None", "describes --optimizer.betas"),
+        ("--optimizer.betas 0.9 x --seed 3", "0.9, x", "2 numbers or None", "describes --optimizer.betas"),
         (
             "--loss.class_weights a b",
-            "a b",
+            "a, b",
             "balanced, any number of numbers or None",
             "describes --loss.class-weights",
         ),
         ("--seed", "nothing after it", "--seed VALUE", "truefit train --help describes --seed"),
+        ("--epochs 1.5 fruit", "1.5 wanted:", "a whole number", "truefit train --help describes --epochs"),
+        ("--optimizer.nesterov=no", "--optimizer.nesterov=no", "--optimizer.no-nesterov", None),
         ("fruit more", "more", None, "truefit train --help lists what it takes"),
+        ("fruit 1 2 3 4 5 6 7", "1, 2, 3, 4, 5 and 2 more", None, "leave it out"),
+        ("fruit -x.jpg", "-x.jpg", None, "./-x.jpg, where a file of this name is meant"),
     ],
 )
 def test_a_wrong_value_says_what_was_found_and_what_is_wanted(invoke, fruit, words, found, wanted, fix):
-    answer = refused(invoke, *words.split()) if words.startswith("fruit") else refused(invoke, fruit, *words.split())
+    answer = refused(invoke, *words.split()) if "fruit" in words else refused(invoke, fruit, *words.split())
     assert answer.startswith("error: ")
     assert "where: truefit train" in answer
     assert f"found: {found}" in answer
@@ -197,6 +201,42 @@ def test_a_wrong_value_says_what_was_found_and_what_is_wanted(invoke, fruit, wor
 def test_what_is_not_understood_of_a_refusal_is_shown_as_it_is(invoke, fruit, monkeypatch):
     monkeypatch.setattr("truefit.commands.refused.REFUSALS", {})
     assert "invalid choice 'adamm'" in refused(invoke, fruit, "--optimizer", "adamm")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "--augment.shrink 7",
+            "error: augment.shrink is out of range where: augment.shrink found: 7.0 wanted: a fraction",
+        ),
+        (
+            "--ema.decay 2",
+            "error: ema.decay is out of range where: ema.decay found: 2.0 wanted: from 0 to below 1 fix:",
+        ),
+        ("-x", 'error: unknown option "-x" where: truefit train fix: truefit train --help lists them'),
+    ],
+)
+def test_settings_out_of_range_say_so_themselves(invoke, fruit, words, said):
+    assert refused(invoke, fruit, *words.split()).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("cache foo", "error: an unknown word\n  where:  truefit cache\n  found:  foo\n  wanted: ls or rm\n"),
+        ("cache -x", 'error: unknown option "-x"\n  where:  truefit cache\n  fix:    known: --all, '),
+        ("serve r --port 99999", "error: port is out of range\n"),
+        (
+            "doctor run --steps x s.py",
+            "error: argument --steps: invalid int value: 'x'\n  where:  truefit doctor run\n",
+        ),
+    ],
+)
+def test_other_commands_refuse_in_the_same_way(invoke, words, said):
+    answer = invoke(*words.split())
+    assert answer.code == 2
+    assert answer.err.startswith(said)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict", "export", "calibrate", "serve", "demo"])

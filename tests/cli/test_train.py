@@ -550,7 +550,7 @@ def test_ctrl_c_keeps_what_complete_epochs_gave(fruit, tmp_path, invoke):
     figures = answer.json["evaluation"]
     best = max(history, key=lambda r: (r["validation_accuracy"], -r["validation_loss"], -r["epoch"]))
     assert (figures["correct"], figures["loss"]) == (best["validation_correct"], best["validation_loss"])
-    assert figures["weights"] == f"best (epoch {best['epoch']})"
+    assert figures["weights"] == f"best (epoch {best['epoch']}), averaged over steps"
     assert figures["selected_on"] == "validation"
 
 

@@ -40,6 +40,10 @@ def test_verdict_names_accuracy_interval_n_split_weights_and_selection():
     )
     heading = re.search(r"<h1>(.*?)</h1>", page(run), re.DOTALL)[1]
     assert " ".join(re.sub(r"<[^>]+>", "", heading).split()) == sentence
+    averaged = replace(measured, weights="best (epoch 2), averaged over steps")
+    assert verdict(averaged, "images").endswith("with the averaged weights of epoch 2, selected on validation.")
+    averaged = replace(measured, weights="last (epoch 3), averaged over steps", selected_on=None)
+    assert verdict(averaged).endswith("with the averaged weights of the last epoch (3), which nothing selected.")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -77,10 +78,23 @@ def test_weights_from_before_the_mean_begins_are_not_called_averaged() -> None:
     def weights(how: Recipe) -> str:
         return Trainer(tiny_network(batchnorm=True), how).fit(training, wrong).weights
 
-    late = replace(how, swa=SwaConfig(start=0.75))
-    assert weights(late) in ("best (epoch 1)", "best (epoch 2)")
-    assert weights(replace(how, swa=SwaConfig(start=0.01))).endswith("), averaged over steps")
-    assert weights(replace(how, ema=EmaConfig(decay=0.9))).endswith("), averaged over steps")
+    # Four steps an epoch; the mean is of one model only until its second.
+    for swa in (SwaConfig(start=0.75), SwaConfig(start=0.9)):
+        assert weights(replace(how, swa=swa)) in ("best (epoch 1)", "best (epoch 2)")
+    assert weights(replace(how, swa=SwaConfig(start=0.01, every=1))).endswith("), averaged over steps")
+
+
+def test_what_was_not_averaged_is_not_called_so() -> None:
+    def weights(**more: Any) -> str:
+        how = replace(recipe("sgd", epochs=2), batch_size=16, **more)
+        return Trainer(tiny_network(batchnorm=True), how).fit(image_set(64)).weights
+
+    for ema in (EmaConfig(decay=0.0), EmaConfig(decay=0.9, every=1000)):
+        assert weights(ema=ema) == "last (epoch 2)"
+    assert weights(ema=EmaConfig(decay=0.9, every=8)) == "last (epoch 2), averaged over steps"
+    # The mean of one model is none.
+    assert weights(swa=SwaConfig(start=0.9)) == "last (epoch 2)"
+    assert weights(swa=SwaConfig(start=0.9, every=1)) == "last (epoch 2), averaged over steps"
 
 
 def scrambled(network: nn.Module, draw: torch.Generator) -> None:

@@ -11,23 +11,22 @@ from typing import Any, TypeVar
 
 import tyro
 
-from truefit.errors import InputError, nearest
+from truefit.errors import InputError
 
 Command = TypeVar("Command")
 
 
 def parse(command: type[Command], name: str, words: Sequence[str], **more: Any) -> Command:
-    """`truefit NAME WORDS` as a command. Ends the process with 2 on wrong usage, with 0 after --help.
+    """`truefit NAME WORDS` as a command. Raises InputError on wrong usage; ends the process with 0 after --help.
 
     An unknown option is found first, before the words after it are taken for something else.
     """
     words = list(words)
-    before = words[: words.index("--")] if "--" in words else words
-    options = {word.partition("=")[0] for word in before if re.match(r"--[A-Za-z]", word)}
-    known = _options(command, name, **more) if options - {"--help"} else set()
-    for option in sorted(options - {"--help"}):
-        if option.replace("_", "-") not in known:
-            raise InputError(f'unknown option "{option}"', where=f"truefit {name}", fix=nearest(option, known))
+    if any(word.startswith("-") and word != "--help" for word in words):
+        from truefit.commands.refused import misused
+
+        if error := misused(name, words, _options(command, name, **more) | {"--help"}):
+            raise error
     # tyro does not know NO_COLOR (no-color.org), but takes a terminal without abilities at its word.
     plain = environment("TERM", "dumb") if os.environ.get("NO_COLOR") else nullcontext()
     refusal = StringIO()
@@ -36,7 +35,7 @@ def parse(command: type[Command], name: str, words: Sequence[str], **more: Any) 
             parsed: Command = tyro.cli(command, prog=f"truefit {name}", args=words, **more)
     except SystemExit as ended:
         if ended.code:
-            raise _refused(command, name, words, **more) or InputError(refusal.getvalue()) from None
+            raise _refused(command, name, words, **more) or InputError("\n" + refusal.getvalue().rstrip()) from None
         raise
     return parsed
 
@@ -46,7 +45,8 @@ def _refused(command: type[Any], name: str, words: list[str], **more: Any) -> In
     from truefit.commands.refused import explained
 
     text = StringIO()
-    with redirect_stderr(text), suppress(SystemExit), environment("COLUMNS", "1000"), environment("TERM", "dumb"):
+    # Wide enough that no line is broken.
+    with redirect_stderr(text), suppress(SystemExit), environment("COLUMNS", "100000"), environment("TERM", "dumb"):
         tyro.cli(command, prog=f"truefit {name}", args=words, **more)
     return explained(text.getvalue(), name, words)
 

@@ -5,10 +5,37 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from truefit.errors import InputError, nearest
+from truefit.errors import InputError, nearest, shorten
 
-# What a value looks like in a help, and how many words it takes.
+# What a value is called in a help.
 KINDS = {"INT": "whole number", "FLOAT": "number", "STR": "word", "PATH": "path"}
+# Of many words, so many are shown; more options than that are left to the help.
+SHOWN, MANY = 5, 25
+
+
+def misused(name: str, words: Sequence[str], known: set[str]) -> InputError | None:
+    """What is wrong with the options among a command's words: one that is not known, a flag that is given a value.
+
+    known: all of them, such as --overwrite and --no-overwrite of a flag.
+    """
+    for word in words:
+        if word == "--":
+            break
+        if not re.match(r"--[A-Za-z]|-[A-Za-z]$", word) or word == "-h":
+            continue
+        given, value, _ = word.partition("=")
+        option = given.replace("_", "-")
+        if option not in known:
+            hint = nearest(given, known)
+            if len(known) > MANY and not hint.startswith("did"):
+                hint = f"truefit {name} --help lists them"
+            return InputError(f'unknown option "{given}"', where=f"truefit {name}", fix=hint)
+        group, dot, flag = option[2:].rpartition(".")
+        without = f"--{group}{dot}no-{flag}"
+        if value and without in known:
+            wanted = f"{option} or {without}"
+            return InputError(f"{option} takes no value", where=f"truefit {name}", found=word, wanted=wanted)
+    return None
 
 
 def explained(message: str, name: str, words: Sequence[str]) -> InputError | None:
@@ -23,18 +50,26 @@ def explained(message: str, name: str, words: Sequence[str]) -> InputError | Non
     return None
 
 
-def _no_choice(command: str, words: list[str], value: str, option: str, listed: str) -> InputError:
+def _out_of_range(command: str, words: list[str], what: str, details: str) -> InputError:
+    """What a dataclass of settings has said itself."""
+    return InputError(what, **dict(re.findall(r"^(where|found|wanted|fix): +([^\n]*)", details, re.MULTILINE)))
+
+
+def _no_choice(command: str, words: list[str], value: str, argument: str, listed: str) -> InputError:
     choices = sorted(set(re.findall(r"'([^']*)'", listed)) - {"None"})
     hint = nearest(value, choices)
-    fix = hint if hint.startswith("did") else None
-    return InputError(f"{option} can't be this", where=command, found=value, wanted=_either(choices), fix=fix)
+    what = f"{argument} can't be this" if argument.startswith("-") else "an unknown word"
+    wanted = _either(choices + ["None"] * ("'None'" in listed))
+    return InputError(what, where=command, found=value, wanted=wanted, fix=hint if hint.startswith("did") else None)
 
 
 def _no_value(command: str, words: list[str], option: str, metavar: str) -> InputError:
+    several = re.search(r"\[|(?:INT|FLOAT|STR|PATH) (?:INT|FLOAT|STR|PATH)", metavar)
+    found = _after(words, option)
     return InputError(
         f"{option} can't be this",
         where=command,
-        found=" ".join(_after(words, option)) or "nothing after it",
+        found=shorten(found if several else found[:1], SHOWN) or "nothing after it",
         wanted=wanted(metavar),
         fix=f"{command} --help describes {option}",
     )
@@ -44,18 +79,20 @@ def _nothing(command: str, words: list[str], option: str) -> InputError:
     return InputError(
         f"{option} has no value",
         where=command,
-        found="nothing after it",
+        found=shorten(_after(words, option), SHOWN) or "nothing after it",
         wanted=f"{option} VALUE",
         fix=f"{command} --help describes {option}",
     )
 
 
 def _too_much(command: str, words: list[str], found: str) -> InputError:
+    more = found.split(", ")
+    fix = f"./{more[0]}, where a file of this name is meant" if more[0].startswith("-") else "leave it out"
     return InputError(
         "more than the command takes",
         where=command,
-        found=found,
-        fix=f"leave it out; {command} --help lists what it takes",
+        found=shorten(more, SHOWN),
+        fix=f"{fix}; {command} --help lists what it takes",
     )
 
 
@@ -64,16 +101,17 @@ def _missing(command: str, words: list[str], argument: str, description: str) ->
 
 
 REFUSALS: dict[str, Callable[..., InputError]] = {
+    r"Error parsing [\w.]+: ([^\n]*)\n((?:(?:where|found|wanted|fix): [^\n]*\n)+)": _out_of_range,
     r"invalid choice '(.*)' for argument '([^']*)'\. Expected one of \(([^)]*)\)": _no_choice,
     r"Error parsing (--[\w.-]+): .*^Argument helptext:\n--[\w.-]+(?:, --[\w.-]+)* ([^\n]*)": _no_value,
-    r"Missing value for argument '([^']*)'": _nothing,
+    r"Missing value for argument '(--[\w.-]+)'": _nothing,
     r"Unrecognized options: ([^\n]*)": _too_much,
     r"Missing from [^\n]*:\n([^\n]*)\n(?:([^\n]*) )?\(required\)": _missing,
 }
 
 
 def wanted(metavar: str) -> str:
-    """In words what stands in a help for an option's value: `{None}|{FLOAT FLOAT}` is "2 numbers, or None"."""
+    """In words what stands in a help for an option's value: `{None}|{FLOAT FLOAT}` is "2 numbers or None"."""
     parts = []
     for part in metavar.split("|"):
         inner = part.strip("{}")

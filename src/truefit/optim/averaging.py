@@ -53,8 +53,8 @@ class WeightAverage:
                     torch._foreach_copy_(averages, weights)
 
     def has_begun(self, steps: int) -> bool:
-        """Whether after so many steps (from 1) the copy is an average, and not the network as it was then."""
-        return True
+        """Whether after so many steps the copy is an average, and not the network as it is or was."""
+        return self.decay > 0 and steps >= self.every
 
     @property
     def is_usable(self) -> bool:

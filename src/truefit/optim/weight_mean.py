@@ -84,8 +84,8 @@ class WeightMean(WeightAverage):
                 norm.eval()
 
     def has_begun(self, steps: int) -> bool:
-        """Whether after so many steps (from 1) the copy is a mean, and not the network as it was then."""
-        return steps >= self.begins
+        """Whether after so many steps the copy is a mean, of two at least, and not the network as it is or was."""
+        return steps >= self.begins + self.every
 
     @property
     def is_usable(self) -> bool:

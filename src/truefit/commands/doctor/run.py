@@ -8,13 +8,19 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NoReturn
 
 from truefit.errors import InputError
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message, where=self.prog, fix=f"{self.prog} --help")
+
+
 def parser() -> argparse.ArgumentParser:
     """Options stand before the script; all that follows it is the script's own."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog="truefit doctor run",
         description="Runs a script, a notebook or a module under observation, and reports silent training bugs. Each "
         "pass over a DataLoader ends after --steps batches, and the script after three passes that train; until "
