@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from truefit import InputError, Recipe, Trainer, find_recipe, load_data
+from truefit import ImageSet, InputError, Recipe, Trainer, find_recipe, load_data
 from truefit.commands import main
 from truefit.commands.train import parse_train
 from truefit.config import from_plain, to_plain
@@ -173,3 +173,50 @@ def test_images_are_not_shrunk_below_what_the_model_takes() -> None:
     how = run.config["recipe"]["augment"]
     assert (round(28 * how["start_shrink"]), round(28 * how["shrink"])) == (24, 24)
     assert [event.text for event in said if isinstance(event, Note) and "24 pixels at least" in event.text]
+
+
+@pytest.mark.parametrize(
+    ("samples", "size"),
+    [(None, 160), (50_000, 160), (6_400, 160), (6_399, 152), (3_000, 72), (1_149, 24), (700, 16), (5, 16)],
+)
+def test_small_data_gets_smaller_batches_down_to_sixteen(samples, size):
+    fitted = Recipe(batch_size=160, least_steps=40).for_samples(samples)
+    assert (fitted.batch_size, fitted.least_steps) == (size, 0)
+    assert samples is None or size in (16, 160) or samples // size >= 40
+    assert Recipe(batch_size=8, least_steps=40).for_samples(samples).batch_size == 8
+    assert Recipe(batch_size=160).for_samples(samples).batch_size == 160
+    # The parts that a batch is cut into must not be empty.
+    assert Recipe(batch_size=160, least_steps=40, accumulate=32).for_samples(5).batch_size == 32
+
+
+def test_a_batch_size_that_is_asked_for_is_taken_however_small_the_data(tmp_path):
+    def least(*words):
+        return parse_train(["digits", *words]).config.recipe.least_steps
+
+    assert least() == least("--recipe", "quick") == least("--epochs", "3") == 40
+    assert least("--batch-size", "160") == least("--batch_size=64") == least("--batch-size", "auto") == 0
+    assert least("--batch-size", "160", "--least-steps", "7") == 7
+    file = tmp_path / "mine.yaml"
+    file.write_text("recipe: {batch_size: 160}")
+    assert least("--config", str(file)) == 0
+    file.write_text("recipe: {epochs: 3}")
+    assert least("--config", str(file)) == 40
+
+
+def test_a_training_on_little_data_says_how_large_its_batches_are_and_goes_on_with_them(tmp_path):
+    labels = np.arange(90) % 3
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 24, 24, 3), dtype=np.uint8)
+    data = ImageSet(split="train", classes=("a", "b", "c"), labels=labels, pixels=pixels, image_size=24)
+    said = []
+
+    def fit(epochs, **more):
+        trainer = Trainer("convnet", "standard", epochs=epochs, device="cpu", observers=[said.append])
+        return trainer.fit(data, out=tmp_path / "run", report=False, **more)
+
+    run = fit(2)
+    assert (run.config["recipe"]["batch_size"], run.config["recipe"]["least_steps"]) == (16, 0)
+    notes = [event.text for event in said if isinstance(event, Note)]
+    assert "batches of 16 instead of 160, as there are 90 samples (--batch-size says otherwise)" in notes
+    assert len(fit(2, resume=True).history) == 2
+    again = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert again["recipe"]["batch_size"] == 16

@@ -20,33 +20,34 @@ from truefit.data.views import View, views
 from truefit.events import Event, Note
 from truefit.predictor import Averaging
 
-IMAGES = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.rand(2, 3, 32, 64, generator=torch.Generator().manual_seed(0))
 
 
-def test_crops_lie_towards_the_corners_with_a_reflected_border() -> None:
-    wide = np.pad(IMAGES.numpy(), ((0, 0), (0, 0), (2, 2), (3, 3)), mode="reflect")
+def test_crops_lie_on_the_diagonal_with_a_reflected_border() -> None:
+    pad = ((0, 0), (0, 0), (1, 1), (2, 2))
+    wide = {mirrored: np.pad(IMAGES.flip(3) if mirrored else IMAGES, pad, "reflect") for mirrored in (False, True)}
     for view in views("flip-crops"):
-        top, left = 2 + 2 * view.down, 3 + 3 * view.right
-        base = (
-            wide if not view.mirrored else np.pad(IMAGES.flip(3).numpy(), ((0, 0), (0, 0), (2, 2), (3, 3)), "reflect")
-        )
-        np.testing.assert_array_equal(view.of(IMAGES).numpy(), base[:, :, top : top + 32, left : left + 48])
-    assert {(v.down, v.right) for v in views("crops")} == {(0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)}
-    assert [len(views(name)) for name in ("none", "flip", "crops", "flip-crops")] == [1, 2, 5, 10]
+        top, left = 1 + view.down, 2 + 2 * view.right
+        base = wide[view.mirrored]
+        np.testing.assert_array_equal(view.of(IMAGES).numpy(), base[:, :, top : top + 32, left : left + 64])
+    assert [(v.down, v.right, v.weight) for v in views("crops")] == [(0, 0, 2), (-1, -1, 1), (1, 1, 1)]
+    assert [len(views(name)) for name in ("none", "flip", "crops", "flip-crops")] == [1, 2, 3, 6]
 
 
 def test_a_map_of_a_view_comes_back_to_its_place() -> None:
     for view in views("flip-crops"):
         back = view.back(view.of(IMAGES))
-        torch.testing.assert_close(back[:, :, 2:-2, 3:-3], IMAGES[:, :, 2:-2, 3:-3])
-    assert float(View(down=1).back(torch.ones(1, 1, 32, 32))[0, 0, :2].sum()) == 0
+        torch.testing.assert_close(back[:, :, 1:-1, 2:-2], IMAGES[:, :, 1:-1, 2:-2])
+    assert float(View(down=1).back(torch.ones(1, 1, 32, 32))[0, 0, :1].sum()) == 0
 
 
 @pytest.mark.parametrize("averaging", ["none", "flip", "crops", "flip-crops"])
 def test_logits_are_the_mean_over_the_views(averaging: Any) -> None:
     network = tiny_network()
     with torch.no_grad():
-        wanted = sum(network(view.of(IMAGES)) for view in views(averaging)) / len(views(averaging))
+        weights = {"none": [1], "flip": [0.5] * 2, "crops": [0.5, 0.25, 0.25], "flip-crops": [0.25] * 2 + [0.125] * 4}
+        shown = [network(view.of(IMAGES)) for view in views(averaging)]
+        wanted = sum(share * logits for share, logits in zip(weights[averaging], shown, strict=True))
         torch.testing.assert_close(Averaging(network, averaging, 2.0)(IMAGES), wanted / 2)
 
 
@@ -60,7 +61,7 @@ def test_averaging_over_crops_is_measured_named_stored_and_used(tmp_path: Path) 
     recipe = Recipe(epochs=1, batch_size=8, averaging="flip-crops")
     run = Trainer("convnet", recipe).fit(byte_set(), byte_set(), out=tmp_path, report=False)
     assert run.evaluation is not None
-    assert "averaged over five crops of each image, and their mirror images" in figure_line(run.evaluation)
+    assert "averaged over three crops of each image, and their mirror images" in figure_line(run.evaluation)
     again = truefit.load(tmp_path)
     pixels = byte_set().pixels
     assert pixels is not None

@@ -148,7 +148,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.epochs is not None:
             recipe = replace(recipe, epochs=self.epochs)
         if self.batch_size is not None:
-            recipe = replace(recipe, batch_size=self.batch_size)
+            recipe = recipe.with_batch_size(self.batch_size)
         if self.lr is not None:
             recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=self.lr))
         return recipe

@@ -77,7 +77,7 @@ def explain(
             with torch.enable_grad():
                 found = method.attribute(view.of(prepared).clone(), target=label, relu_attributions=True)
             large = F.interpolate(found.detach().float().cpu(), size=prepared.shape[2:], mode="bilinear")
-            heat = heat + view.back(large)
+            heat = heat + view.weight * view.back(large)
     placed = _placed(heat, shown.shape[1:], config.crop)
     pixels = shown.permute(1, 2, 0).numpy()
     return Explanation(

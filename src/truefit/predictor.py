@@ -151,12 +151,17 @@ class Averaging(nn.Module):
         self.views = views(averaging)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = logits_of(self.network(images))
-        for view in self.views[1:]:
-            logits = logits + logits_of(self.network(view.of(images)))
+        weighted = [_times(logits_of(self.network(view.of(images))), view.weight) for view in self.views]
+        logits = weighted[0]
+        for more in weighted[1:]:
+            logits = logits + more
         if len(self.views) > 1:
-            logits = logits / len(self.views)
+            logits = logits / sum(view.weight for view in self.views)
         return logits if self.temperature == 1 else logits / self.temperature
+
+
+def _times(logits: Tensor, weight: int) -> Tensor:
+    return logits if weight == 1 else logits * weight
 
 
 class Predictor:

@@ -70,7 +70,8 @@ def tune(trainer: Trainer, data: Data, *, out: str | Path, trials: int = 20, obs
         raise InputError("a search needs a model that is built anew", fix="name the model, such as convnet")
     optimizer = trainer.recipe.optimizer
     trainer = copy.copy(trainer)
-    trainer.recipe = replace(trainer.recipe, optimizer=replace(optimizer, lr=optimizer.peak_lr))
+    recipe = replace(trainer.recipe, optimizer=replace(optimizer, lr=optimizer.peak_lr))
+    trainer.recipe = recipe.for_samples(len(data.train))
     place = Path(out).resolve()
     if place.exists() and (not place.is_dir() or (any(place.iterdir()) and not (place / STUDY).is_file())):
         raise InputError("the output folder holds something else than a search", where=place, fix="name another --out")

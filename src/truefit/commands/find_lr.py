@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -66,14 +66,15 @@ def main(arguments: Sequence[str]) -> int:
     if command.optimizer is not None:
         recipe = recipe.with_optimizer(command.optimizer)
     if command.batch_size is not None:
-        recipe = replace(recipe, batch_size=command.batch_size)
+        recipe = recipe.with_batch_size(command.batch_size)
     own = is_own(command.model)
     with rng.seeded(command.seed):
         model = supplied_network(command.model) if own else None
     device = None if command.device == "auto" else command.device
-    trainer = Trainer(model if model is not None else command.model, recipe, seed=command.seed, device=device)
     usual = 32 if own else image_sizes(command.model)[1]
     data = load_data(command.data, image_size=command.image_size, default_image_size=usual)
+    recipe = recipe.for_samples(len(data.train))
+    trainer = Trainer(model if model is not None else command.model, recipe, seed=command.seed, device=device)
     found = find_lr(trainer, data, steps=command.steps)
     stream = human_stream(command.json)
     print(

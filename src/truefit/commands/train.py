@@ -180,7 +180,7 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
         if given["--recipe"] is not None:
             raise InputError("--config and --recipe both say where to start from", fix="leave one of them out")
         config = _read_config(Path(given["--config"]), config)
-    config = _with_optimizer(config, arguments)
+    config = _begun_with(config, arguments)
     command = parse(TrainCommand, "train", arguments, default=TrainCommand(config=config))
     if not automatic:
         return command
@@ -189,17 +189,23 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     named = command.config.model != config.model or command.config.weights is not None or command.from_run is not None
     choice = choose(command.config.data, model_named=named)
     if choice.recipe != config.recipe.name:
-        default = TrainCommand(config=_with_optimizer(_of_recipe(choice.recipe), arguments))
+        default = TrainCommand(config=_begun_with(_of_recipe(choice.recipe), arguments))
         command = parse(TrainCommand, "train", arguments, default=default)
     return replace(command, chosen_because=choice.reason)
 
 
-def _with_optimizer(config: TrainConfig, arguments: Sequence[str]) -> TrainConfig:
-    """With the optimiser that `--optimizer` names; what the other options say of it then stands on its settings."""
+def _begun_with(config: TrainConfig, arguments: Sequence[str]) -> TrainConfig:
+    """What the options are said of: with the settings of the optimiser that `--optimizer` names, and with batches as
+    they are where `--batch-size` says how large.
+    """
+    recipe = config.recipe
     name = _value(arguments, "--optimizer")
-    if name not in DEFAULT_LR:
-        return config
-    return replace(config, recipe=config.recipe.with_optimizer(cast("OptimizerName", name)))
+    if name in DEFAULT_LR:
+        recipe = recipe.with_optimizer(cast("OptimizerName", name))
+    named = {word.partition("=")[0].replace("_", "-") for word in arguments}
+    if named & {"--batch-size", "--auto-batch-size"}:
+        recipe = replace(recipe, least_steps=0)
+    return replace(config, recipe=recipe)
 
 
 def _auto_batch_size(arguments: Sequence[str]) -> list[str]:
@@ -234,6 +240,8 @@ def _read_config(path: Path, base: TrainConfig) -> TrainConfig:
     if isinstance(plain, dict) and isinstance(plain.get("recipe"), str):
         base = _of_recipe(plain.pop("recipe"))
     recipe = plain.get("recipe") if isinstance(plain, dict) else None
+    if isinstance(recipe, dict) and "batch_size" in recipe:
+        recipe.setdefault("least_steps", 0)
     if isinstance(recipe, dict) and recipe.get("batch_size") == "auto":
         # In the place of a number, as on the command line.
         del recipe["batch_size"]

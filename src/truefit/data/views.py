@@ -10,24 +10,28 @@ from torch.nn import functional as F
 
 AveragingName = Literal["none", "flip", "crops", "flip-crops"]
 
-MOVED = 0.0625
-"""How far a crop lies from the middle, as a part of the side: as far as training moves images by default."""
+MOVED = 1 / 32
+"""How far a crop lies from the middle, as a part of the side: about a pixel of the smallest images."""
 
 _WORDS = {
     "flip": "averaged over each image and its mirror image",
-    "crops": "averaged over five crops of each image",
-    "flip-crops": "averaged over five crops of each image, and their mirror images",
+    "crops": "averaged over three crops of each image",
+    "flip-crops": "averaged over three crops of each image, and their mirror images",
 }
-_CROPS = ((0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
+# Down, right, weight: the image itself counts as much as the two that lie beside it, together.
+_CROPS = ((0, 0, 2), (-1, -1, 1), (1, 1, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """mirrored: left and right changed. down, right: -1, 0 or 1, where the crop lies; the border is reflected."""
+    """mirrored: left and right changed. down, right: -1, 0 or 1, where the crop lies; the border is reflected. weight:
+    of its logits in the mean.
+    """
 
     mirrored: bool = False
     down: int = 0
     right: int = 0
+    weight: int = 1
 
     def of(self, images: Tensor) -> Tensor:
         """This view of images (N, C, H, W), of the same shape."""
@@ -49,12 +53,15 @@ class View:
 
 
 def views(averaging: AveragingName) -> tuple[View, ...]:
-    """none: the image itself. flip: and its mirror image. crops: five, in the middle and towards each corner, moved by
-    `MOVED` of the side. flip-crops: these and their mirror images.
+    """none: the image itself. flip: and its mirror image. crops: the image, and two moved by `MOVED` of the side along
+    the diagonal, each of half its weight. flip-crops: these and their mirror images.
+
+    Source: the multi-crop evaluation of Jordan (2024), "94% on CIFAR-10 in 3.29 seconds on a single GPU"
+    (arXiv 2404.00498).
     """
-    crops = _CROPS if averaging.endswith("crops") else _CROPS[:1]
+    crops = _CROPS if averaging.endswith("crops") else ((0, 0, 1),)
     sides = (False, True) if averaging.startswith("flip") else (False,)
-    return tuple(View(mirrored=mirrored, down=down, right=right) for down, right in crops for mirrored in sides)
+    return tuple(View(mirrored=m, down=down, right=right, weight=w) for down, right, w in crops for m in sides)
 
 
 def averaged_over(averaging: str) -> str | None:

@@ -91,7 +91,7 @@ def recorded_length(folder: RunFolder | None, recipe: Recipe, max_time: float | 
 def recorded_batch_size(folder: RunFolder | None, recipe: Recipe, auto: bool) -> Recipe:
     """The recipe; where its batch size is chosen by trying out, with that of the run in a folder."""
     config = _recorded(folder) if auto else {}
-    return replace(recipe, batch_size=config["recipe"]["batch_size"]) if config else recipe
+    return recipe.with_batch_size(config["recipe"]["batch_size"]) if config else recipe
 
 
 def _recorded(folder: RunFolder | None) -> dict[str, Any]:

@@ -66,14 +66,17 @@ class Setup:
         self.validation_set = None if validation_set is None else as_image_set(validation_set)
         self.test_set = None if test_set is None else as_image_set(test_set)
         self.images = self.training_set if isinstance(self.training_set, ImageSet) else None
-        count_samples(training_set, "training set")
+        samples = count_samples(training_set, "training set")
         for role, dataset in (("validation set", validation_set), ("test set", test_set)):
             if dataset is not None:
                 count_samples(dataset, role)
         self.validation_set = choosing_set(plan, self.validation_set, self.test_set)
         self.shared_with_test = training_copies(plan, self.training_set, self.test_set)
         mirror = data.mirror if data is not None else False
-        self.recipe = plan.recipe.resolved(images=self.images is not None, mirror=mirror)
+        self.recipe = plan.recipe.resolved(images=self.images is not None, mirror=mirror).for_samples(samples)
+        if samples is not None and self.recipe.batch_size < plan.recipe.batch_size:
+            smaller = f"batches of {self.recipe.batch_size} instead of {plan.recipe.batch_size}"
+            plan.notify(Note(text=f"{smaller}, as there are {samples:,} samples (--batch-size says otherwise)"))
         if isinstance(plan.model, str):
             self.recipe, said = no_smaller_than(plan.model, self.recipe, self.training_set)
             if said is not None:

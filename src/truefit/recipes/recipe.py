@@ -16,6 +16,17 @@ DEFAULT_LR: dict[str, float] = {"adam": 1e-3, "adamw": 2e-3, "sgd": 0.05, "muon"
 
 DEFAULT_SHIFT = 0.0625
 
+# `least_steps` makes batches no smaller than this.
+SMALLEST_BATCH = 16
+
+# Of "auto" and "auto-crops": whether training mirrors images, and whether crops are averaged over.
+_VIEWS: dict[tuple[bool, bool], Literal["none", "flip", "crops", "flip-crops"]] = {
+    (False, False): "none",
+    (True, False): "flip",
+    (False, True): "crops",
+    (True, True): "flip-crops",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
@@ -265,15 +276,18 @@ class Recipe:
     epochs: passes over the training set, at least 1. max_steps: optimiser steps after which training ends, in the
     middle of an epoch too, where `epochs` would be more; the schedule is laid out over them. stop_at_step: training
     ends after so many steps of a schedule that is laid out over more. (Both are recorded where `max_time` decided.)
-    batch_size: samples for each optimiser step, at least 1. accumulate: parts that a step is cut into, each weighted by
+    batch_size: samples for each optimiser step, at least 1. least_steps: where an epoch would have fewer steps, as the
+    data is small, batches are made smaller until it has as many, but not smaller than 16 samples; 0 takes batch_size
+    as it is. What was taken is recorded as batch_size. accumulate: parts that a step is cut into, each weighted by
     its samples, to save memory. With class weights each part's mean is over its own weights, so the step differs
     slightly from that of the whole batch.
     clip_norm: largest gradient norm (L2, over all parameters), or None.
     early_stopping: epochs without a better one (higher validation accuracy, or the same with a lower loss) after
     which training ends, or None.
     averaging: "flip" averages the logits of each image and its mirror image when predicting and evaluating; "auto"
-    does so where training mirrors images too. "crops" averages over five crops, moved by a 16th of the side, and
-    "flip-crops" over ten: five and ten times the work.
+    does so where training mirrors images too. "crops" averages over three crops, moved by a 32nd of the side, and
+    "flip-crops" over these and their mirror images: three and six times the work. "auto-crops" is "flip-crops" where
+    training mirrors images, else "crops".
     precision: "auto" is float32; bfloat16 and float16 use autocast. "fastest" trains a
     model that is given by name in bfloat16 where the device's units for it pay (on a CPU: and no convolution is
     grouped), else in float32, on a CPU with fewer multiplications in 3 x 3 convolutions (Winograd's), whose rounding
@@ -295,6 +309,7 @@ class Recipe:
     max_steps: int | None = None
     stop_at_step: int | None = None
     batch_size: int = 64
+    least_steps: int = 0
     accumulate: int = 1
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -305,7 +320,7 @@ class Recipe:
     transfer: TransferConfig = field(default_factory=TransferConfig)
     clip_norm: float | None = None
     early_stopping: int | None = None
-    averaging: Literal["auto", "none", "flip", "crops", "flip-crops"] = "auto"
+    averaging: Literal["auto", "auto-crops", "none", "flip", "crops", "flip-crops"] = "auto"
     precision: Literal["auto", "fastest", "float32", "bfloat16", "float16"] = "auto"
     execution: Literal["auto", "eager", "graph", "compile"] = "auto"
     sampling: Literal["all", "balanced"] = "all"
@@ -326,6 +341,7 @@ class Recipe:
         for name in ("max_steps", "stop_at_step"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "at least 1")
+        require(self.least_steps >= 0, "least_steps", self.least_steps, "at least 0")
         if self.accumulate > self.batch_size:
             raise InputError(
                 "accumulate is larger than batch_size",
@@ -356,11 +372,23 @@ class Recipe:
     @property
     def averaging_resolved(self) -> Literal["none", "flip", "crops", "flip-crops"]:
         """The averaging of a recipe with nothing left open."""
-        return "none" if self.averaging == "auto" else self.averaging
+        return "none" if self.averaging == "auto" or self.averaging == "auto-crops" else self.averaging
 
     def with_optimizer(self, name: OptimizerName) -> Recipe:
         """By another optimiser, which comes with its own usual settings: the recipe's are not meant for it."""
         return self if name == self.optimizer.name else replace(self, optimizer=OptimizerConfig(name=name))
+
+    def with_batch_size(self, size: int) -> Recipe:
+        """In batches of this size, however small the data."""
+        return replace(self, batch_size=size, least_steps=0)
+
+    def for_samples(self, samples: int | None) -> Recipe:
+        """With the batch size that suits so many training samples; the recipe's own where their number is not known."""
+        size = self.batch_size
+        if samples is not None and samples < self.least_steps * size:
+            by_eights = samples // self.least_steps // 8 * 8
+            size = min(size, max(SMALLEST_BATCH, self.accumulate, by_eights))
+        return self.with_batch_size(size)
 
     def resolved(self, *, images: bool, mirror: bool) -> Recipe:
         """The recipe with nothing left open. images: uint8 images, not tensors made by a data set of the user's.
@@ -368,6 +396,10 @@ class Recipe:
         """
         augment = self.augment
         flip = mirror if augment.flip is None else augment.flip
+        averaging = self.averaging
+        if averaging in ("auto", "auto-crops"):
+            crops = averaging == "auto-crops"
+            averaging = "none" if not images else _VIEWS[flip, crops]
         return replace(
             self,
             optimizer=replace(self.optimizer, lr=self.optimizer.peak_lr, betas=self.optimizer.adam_betas),
@@ -377,5 +409,5 @@ class Recipe:
                 flip=flip,
                 shift=(DEFAULT_SHIFT if images else 0.0) if augment.shift is None else augment.shift,
             ),
-            averaging=("flip" if flip and images else "none") if self.averaging == "auto" else self.averaging,
+            averaging=averaging,
         )

@@ -10,6 +10,7 @@ RECIPE = Recipe(
     schedule=ScheduleConfig(name="one-cycle", warmup=0.0),
     loss=LossConfig(label_smoothing=0.1),
     augment=AugmentConfig(shift=0.0625),
+    averaging="auto-crops",
     precision="bfloat16",
     execution="compile",
 )

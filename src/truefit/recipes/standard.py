@@ -6,6 +6,7 @@ RECIPE = Recipe(
     name="standard",
     epochs=10,
     batch_size=160,
+    least_steps=40,
     optimizer=OptimizerConfig(
         name="muon", lr=0.075, momentum=0.8, weight_decay=0.03, betas=(0.9, 0.95), adam_share=0.4
     ),

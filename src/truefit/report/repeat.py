@@ -58,7 +58,7 @@ def _recipe(wanted: dict[str, Any]) -> list[str]:
     # What a recipe leaves open follows the data: whether a mirror image belongs to the same class.
     differences = []
     for mirror in (False, True):
-        usual = flat(to_plain(recipe.resolved(images=True, mirror=mirror)))
+        usual = flat(to_plain(recipe.resolved(images=True, mirror=mirror).for_samples(None)))
         differences.append({key: value for key, value in said.items() if usual.get(key, value) != value})
     # Said even where it is the usual one: without it the command chooses by the data.
     words = ["--recipe", name]
