@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tarfile
 from collections.abc import Sequence
@@ -17,12 +18,16 @@ from truefit.provenance import provenance
 RESULTS = Path(__file__).parent / "results"
 # Read when the script starts: later the checkout may stand at another commit than the code that runs.
 MADE_WITH = provenance(torch.device("cpu"))
+# Variables by which a CPU is used as if it had older instructions only.
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def save(name: str, protocol: str, result: dict[str, Any]) -> None:
     """Write results/NAME.json: the protocol in words, the figures, and what they were made with."""
-    content = {"protocol": protocol, **MADE_WITH, "threads": torch.get_num_threads(), **result}
+    limits = {name: os.environ[name] for name in LIMITS if name in os.environ}
+    limited = {"limited_to": limits} if limits else {}
+    content = {"protocol": protocol, **MADE_WITH, **limited, "threads": torch.get_num_threads(), **result}
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
