@@ -259,7 +259,7 @@ def test_without_test_the_figure_is_on_validation_and_says_that_it_was_selected_
     assert (figures["split"], figures["selected_on"]) == ("validation", "validation")
     # Two epochs looked at it, and then the evaluation.
     assert figures["looks"] == 3
-    chosen = int(re.fullmatch(r"best \(epoch (\d)\)", figures["weights"]).group(1))
+    chosen = int(re.fullmatch(r"best \(epoch (\d)\), averaged over steps", figures["weights"]).group(1))
     record = history_of(Path("run"))[chosen - 1]
     assert figures["n"] == record["validation_n"]
     assert figures["correct"] == record["validation_correct"]
