@@ -97,6 +97,20 @@ def test_pooled_figures_are_those_of_all_held_out_samples_in_their_order(data, t
         assert (pooled.probabilities[held] == here.probabilities).all()
 
 
+def test_all_folds_have_the_same_batches_on_little_data(tmp_path):
+    """Of 133 samples three folds leave 95 to train on and two 96, for which the recipe has other batches."""
+    data = Data(name="x", spec="x", train=images("train", 133, 0), validation=None, test=None, mirror=False)
+    recipe = replace(RECIPE, batch_size=64, least_steps=4)
+    assert [recipe.for_samples(n).batch_size for n in (95, 96)] == [16, 24]
+    mine = Trainer("convnet", recipe, device="cpu")
+    cross_validate(mine, data, folds=5, out=tmp_path / "out")
+    configs = [json.loads((tmp_path / f"out/fold-{fold}/config.json").read_text()) for fold in range(1, 6)]
+    assert {config["data"]["splits"]["train"]["n"] for config in configs} == {95, 96}
+    assert {config["recipe"]["batch_size"] for config in configs} == {16}
+    assert json.loads((tmp_path / "out/folds.json").read_text())["plan"]["recipe"]["batch_size"] == 16
+    assert mine.recipe == recipe
+
+
 def test_the_same_call_again_keeps_complete_folds_and_trains_the_rest(data, tmp_path):
     class Stop(Exception):
         pass

@@ -185,8 +185,10 @@ def test_small_data_gets_smaller_batches_down_to_sixteen(samples, size):
     assert samples is None or size in (16, 160) or samples // size >= 40
     assert Recipe(batch_size=8, least_steps=40).for_samples(samples).batch_size == 8
     assert Recipe(batch_size=160).for_samples(samples).batch_size == 160
-    # The parts that a batch is cut into must not be empty.
-    assert Recipe(batch_size=160, least_steps=40, accumulate=32).for_samples(5).batch_size == 32
+    # The parts that a batch is cut into stay as large as they were: here 40 samples, and 5.
+    parts = Recipe(batch_size=160, least_steps=40, accumulate=4).for_samples(samples)
+    assert (parts.batch_size, parts.accumulate) == (size, {160: 4, 152: 4, 72: 2, 24: 1, 16: 1}[size])
+    assert Recipe(batch_size=160, least_steps=40, accumulate=32).for_samples(5).accumulate == 4
 
 
 def test_a_batch_size_that_is_asked_for_is_taken_however_small_the_data(tmp_path):

@@ -24,12 +24,11 @@ IMAGES = torch.rand(2, 3, 32, 64, generator=torch.Generator().manual_seed(0))
 
 
 def test_crops_lie_on_the_diagonal_with_a_reflected_border() -> None:
-    pad = ((0, 0), (0, 0), (1, 1), (2, 2))
-    wide = {mirrored: np.pad(IMAGES.flip(3) if mirrored else IMAGES, pad, "reflect") for mirrored in (False, True)}
+    wide = np.pad(IMAGES, ((0, 0), (0, 0), (1, 1), (2, 2)), "reflect")
     for view in views("flip-crops"):
         top, left = 1 + view.down, 2 + 2 * view.right
-        base = wide[view.mirrored]
-        np.testing.assert_array_equal(view.of(IMAGES).numpy(), base[:, :, top : top + 32, left : left + 64])
+        crop = wide[:, :, top : top + 32, left : left + 64]
+        np.testing.assert_array_equal(view.of(IMAGES).numpy(), crop[..., ::-1] if view.mirrored else crop)
     assert [(v.down, v.right, v.weight) for v in views("crops")] == [(0, 0, 2), (-1, -1, 1), (1, 1, 1)]
     assert [len(views(name)) for name in ("none", "flip", "crops", "flip-crops")] == [1, 2, 3, 6]
 

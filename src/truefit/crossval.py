@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,9 @@ def cross_validate(
         raise InputError("folds need one class an image", found="several labels an image", fix="--seeds 5")
     refuse_seen(trainer.weights_from, data, "folds")
     pool = pool_of(data)
+    trainer = copy.copy(trainer)
+    # The same batches in all folds, though one may have a few samples more than another.
+    trainer.recipe = trainer.recipe.for_samples(len(fold_of(data, 1, folds, group_pattern).train))
     groups = find_groups(pool, group_pattern)
     number = assign(pool.labels, folds, split_seed=data.options.get("split_seed", 0), groups=groups)
     plan = {

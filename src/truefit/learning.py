@@ -37,9 +37,10 @@ def learning_curve(
     """Train on parts of train and measure each on validation; test is not touched.
 
     shares: fractions of train, each above 0, the last one 1. For each seed (the trainer's, and those that follow)
-    the parts are nested and stratified by class, and drawn anew. Every training follows the recipe as it is: the same
-    epochs, so fewer steps on fewer images. The figures are those of each training's best epoch, hence selected on
-    validation. out: a new or empty folder for learning_curve.json; None writes nothing.
+    the parts are nested and stratified by class, and drawn anew. Every training follows the recipe as one on so many
+    images would: the same epochs, and where it has `least_steps` smaller batches on fewer images. The figures are those
+    of each training's best epoch, hence selected on validation. out: a new or empty folder for learning_curve.json;
+    None writes nothing.
 
     Returns what learning_curve.json holds: points (share, n, accuracies of the seeds, accuracy, interval: 2.5 and
     97.5 % of bootstrap draws over images and seeds), curve (fitted power law), curve_band (n, accuracy and its interval

@@ -148,6 +148,7 @@ def test_unknown_data_model_recipe_name_the_nearest(invoke, fruit):
         (["--sede", "3"], "--seed"),
         (["--optimizer.lrr", "3"], "--optimizer.lr"),
         (["--mesure-training"], "--measure-training"),
+        (["-epochs", "3"], "--epochs"),
     ],
 )
 def test_unknown_flag_names_the_nearest(invoke, fruit, words, meant):
@@ -180,7 +181,8 @@ def test_unknown_flag_names_the_nearest(invoke, fruit, words, meant):
         ),
         ("--seed", "nothing after it", "--seed VALUE", "truefit train --help describes --seed"),
         ("--epochs 1.5 fruit", "1.5 wanted:", "a whole number", "truefit train --help describes --epochs"),
-        ("--optimizer.nesterov=no", "--optimizer.nesterov=no", "--optimizer.no-nesterov", None),
+        ("--optimizer.nesterov=no", "--optimizer.nesterov=no", "--optimizer.nesterov or --optimizer.no-nesterov", None),
+        ("--no-report=mnist", "--no-report=mnist", "--report or --no-report", None),
         ("fruit more", "more", None, "truefit train --help lists what it takes"),
         ("fruit 1 2 3 4 5 6 7", "1, 2, 3, 4, 5 and 2 more", None, "leave it out"),
         ("fruit -x.jpg", "-x.jpg", None, "./-x.jpg, where a file of this name is meant"),

@@ -393,6 +393,20 @@ def test_dry_run_leaves_nothing_behind(invoke, fruit, out):
     assert list(Path.cwd().iterdir()) == []
 
 
+@pytest.mark.parametrize(("words", "size"), [((), 16), (("--batch-size", "32"), 32)])
+def test_a_dry_run_takes_one_step_of_the_batch_that_training_would_have(invoke, fruit, monkeypatch, words, size):
+    taken, fit = [], truefit.Trainer.fit
+
+    def seen(self, data, **more):
+        run = fit(self, data, **more)
+        taken.append((run.config["recipe"]["batch_size"], len(data.train)))
+        return run
+
+    monkeypatch.setattr(truefit.Trainer, "fit", seen)
+    assert invoke("train", fruit, "--device", "cpu", *words, "--dry-run").code == 0
+    assert taken == [(size, size)]
+
+
 def test_dry_run_with_json(invoke, fruit):
     line = invoke("train", fruit, *SMALL, "--dry-run", "--json").json
     assert line == {"dry_run": True, "samples": {"train": 48, "validation": 6, "test": 6}}

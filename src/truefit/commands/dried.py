@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def dry_run(command: TrainCommand, trainer: Trainer, data: Data, out: Path, say: Callable[[str], None]) -> int:
     """Find all that is wrong by a training of one step, which leaves nothing behind."""
-    recipe = trainer.recipe
+    recipe = trainer.recipe.for_samples(len(data.train))
     trainer.recipe, trainer.max_time = replace(recipe, epochs=1, early_stopping=None), None
     small = replace(
         data,

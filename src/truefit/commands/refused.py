@@ -21,20 +21,22 @@ def misused(name: str, words: Sequence[str], known: set[str]) -> InputError | No
     for word in words:
         if word == "--":
             break
-        if not re.match(r"--[A-Za-z]|-[A-Za-z]$", word) or word == "-h":
-            continue
         given, value, _ = word.partition("=")
         option = given.replace("_", "-")
+        if re.match(r"-[A-Za-z]{2}", word) and f"-{option}" in known:
+            return InputError(f'unknown option "{given}"', where=f"truefit {name}", fix=f'did you mean "-{option}"?')
+        if not re.match(r"--[A-Za-z]|-[A-Za-z]$", word) or word == "-h":
+            continue
         if option not in known:
             hint = nearest(given, known)
             if len(known) > MANY and not hint.startswith("did"):
                 hint = f"truefit {name} --help lists them"
             return InputError(f'unknown option "{given}"', where=f"truefit {name}", fix=hint)
         group, dot, flag = option[2:].rpartition(".")
-        without = f"--{group}{dot}no-{flag}"
-        if value and without in known:
-            wanted = f"{option} or {without}"
-            return InputError(f"{option} takes no value", where=f"truefit {name}", found=word, wanted=wanted)
+        flag = flag.removeprefix("no-")
+        yes, no = f"--{group}{dot}{flag}", f"--{group}{dot}no-{flag}"
+        if value and {yes, no} <= known:
+            return InputError(f"{option} takes no value", where=f"truefit {name}", found=word, wanted=f"{yes} or {no}")
     return None
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 AveragingName = Literal["none", "flip", "crops", "flip-crops"]
 
 MOVED = 1 / 32
-"""How far a crop lies from the middle, as a part of the side: about a pixel of the smallest images."""
+"""How far a crop lies from the middle, as a part of the side; in whole pixels, and at least one."""
 
 _WORDS = {
     "flip": "averaged over each image and its mirror image",
@@ -35,21 +35,18 @@ class View:
 
     def of(self, images: Tensor) -> Tensor:
         """This view of images (N, C, H, W), of the same shape."""
-        if self.mirrored:
-            images = images.flip(3)
-        high, wide = _margins(images)
-        if not (self.down or self.right):
-            return images
-        wider = F.pad(images, (wide, wide, high, high), mode="reflect")
-        top, left = (1 + self.down) * high, (1 + self.right) * wide
-        return wider[:, :, top : top + images.shape[2], left : left + images.shape[3]]
+        if self.down or self.right:
+            high, wide = _margins(images)
+            wider = F.pad(images, (wide, wide, high, high), mode="reflect")
+            top, left = (1 + self.down) * high, (1 + self.right) * wide
+            images = wider[:, :, top : top + images.shape[2], left : left + images.shape[3]]
+        return images.flip(3) if self.mirrored else images
 
     def back(self, maps: Tensor) -> Tensor:
         """Maps (N, C, H, W) of this view, laid on the image; 0 where it does not reach."""
         high, wide = _margins(maps)
         down, right = self.down * high, self.right * wide
-        maps = F.pad(maps, (right, -right, down, -down))
-        return maps.flip(3) if self.mirrored else maps
+        return F.pad(maps.flip(3) if self.mirrored else maps, (right, -right, down, -down))
 
 
 def views(averaging: AveragingName) -> tuple[View, ...]:

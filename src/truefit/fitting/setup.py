@@ -73,7 +73,9 @@ class Setup:
         self.validation_set = choosing_set(plan, self.validation_set, self.test_set)
         self.shared_with_test = training_copies(plan, self.training_set, self.test_set)
         mirror = data.mirror if data is not None else False
-        self.recipe = plan.recipe.resolved(images=self.images is not None, mirror=mirror).for_samples(samples)
+        # A batch size that is to be tried out is not made smaller first.
+        fitted = plan.recipe.for_samples(None if plan.auto_batch_size else samples)
+        self.recipe = fitted.resolved(images=self.images is not None, mirror=mirror)
         if samples is not None and self.recipe.batch_size < plan.recipe.batch_size:
             smaller = f"batches of {self.recipe.batch_size} instead of {plan.recipe.batch_size}"
             plan.notify(Note(text=f"{smaller}, as there are {samples:,} samples (--batch-size says otherwise)"))

@@ -386,9 +386,10 @@ class Recipe:
         """With the batch size that suits so many training samples; the recipe's own where their number is not known."""
         size = self.batch_size
         if samples is not None and samples < self.least_steps * size:
-            by_eights = samples // self.least_steps // 8 * 8
-            size = min(size, max(SMALLEST_BATCH, self.accumulate, by_eights))
-        return self.with_batch_size(size)
+            size = min(size, max(SMALLEST_BATCH, samples // self.least_steps // 8 * 8))
+        # Parts of a batch stay as large as they were meant to be: that is what memory has room for.
+        part = -(-self.batch_size // self.accumulate)
+        return replace(self, batch_size=size, least_steps=0, accumulate=-(-size // part))
 
     def resolved(self, *, images: bool, mirror: bool) -> Recipe:
         """The recipe with nothing left open. images: uint8 images, not tensors made by a data set of the user's.

@@ -44,12 +44,17 @@ def command(record: Record) -> str | None:
     for name, (value, usual) in given.items():
         if value != usual and value is not None:
             words += _option(name, value)
-    words += ["--device", str(config["settings"]["device"]), *_recipe(config["recipe"])]
+    words += ["--device", str(config["settings"]["device"]), *_recipe(config["recipe"], _samples(config))]
     return shlex.join(words)
 
 
-def _recipe(wanted: dict[str, Any]) -> list[str]:
-    """The named recipe, and each setting that a training with it would not have by itself."""
+def _samples(config: dict[str, Any]) -> int | None:
+    n: int | None = config.get("data", {}).get("splits", {}).get("train", {}).get("n")
+    return n
+
+
+def _recipe(wanted: dict[str, Any], samples: int | None) -> list[str]:
+    """The named recipe, and each setting that a training with it on so many samples would not have by itself."""
     name = wanted["name"] if wanted["name"] in recipe_names() else "standard"
     named = find_recipe(name)
     # As the command has it: another optimiser than the recipe's begins with its own settings.
@@ -58,7 +63,7 @@ def _recipe(wanted: dict[str, Any]) -> list[str]:
     # What a recipe leaves open follows the data: whether a mirror image belongs to the same class.
     differences = []
     for mirror in (False, True):
-        usual = flat(to_plain(recipe.resolved(images=True, mirror=mirror).for_samples(None)))
+        usual = flat(to_plain(recipe.resolved(images=True, mirror=mirror).for_samples(samples)))
         differences.append({key: value for key, value in said.items() if usual.get(key, value) != value})
     # Said even where it is the usual one: without it the command chooses by the data.
     words = ["--recipe", name]
