@@ -2,8 +2,8 @@
 
     python benchmarks/small_data.py FOLDER [--images 300 1000 3000] [--seeds 0 1 2]
 
-FOLDER holds train/ and test/ of CIFAR-10, JPEG edition. Of each class as many images of train/, by a shuffle that is the
-same for all, are trained on; nothing is held out, and each training is measured once on the 10,000 test images. The
+FOLDER holds train/ and test/ of CIFAR-10, JPEG edition. Of each class as many images of train/, by a shuffle that is
+the same for all, are trained on; nothing is held out, and each training is measured once on the 10,000 test images. The
 rule (`Recipe.least_steps`) was chosen on images held out of train. Writes results/small_data.json.
 """
 

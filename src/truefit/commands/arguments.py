@@ -22,7 +22,7 @@ def parse(command: type[Command], name: str, words: Sequence[str], **more: Any) 
     An unknown option is found first, before the words after it are taken for something else.
     """
     words = list(words)
-    if any(word.startswith("-") and word != "--help" for word in words):
+    if any(re.match(r"--?[A-Za-z]", word) and word not in ("-h", "--help") for word in words):
         from truefit.commands.refused import misused
 
         if error := misused(name, words, _options(command, name, **more) | {"--help"}):

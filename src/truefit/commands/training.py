@@ -29,6 +29,7 @@ from truefit.errors import InputError
 from truefit.events import Event, Measured, Note, Observer, PassFinished, PassStarted
 from truefit.progress import Bar, Lines
 from truefit.runs.folder import RunFolder, next_run
+from truefit.runs.record import chosen_epoch
 from truefit.runs.run import Run
 from truefit.trainer import Trainer
 
@@ -180,8 +181,7 @@ def _load(command: TrainCommand, config: TrainConfig, trainer: Trainer, bar: Bar
 
 
 def _print(trained: Run, out: Path, stream: TextIO) -> None:
-    best = trained.evaluation.weights if trained.evaluation is not None else ""
-    chosen = next((r["epoch"] for r in trained.history if best.startswith(f"best (epoch {r['epoch']})")), None)
+    chosen = chosen_epoch(trained.evaluation.weights) if trained.evaluation is not None else None
     print_epochs(trained.history, chosen, stream)
     if trained.evaluation is not None:
         print(figure_line(trained.evaluation), file=stream)

@@ -96,13 +96,18 @@ class Record:
     @property
     def chosen_epoch(self) -> int | None:
         """The epoch (from 1) whose weights were chosen as the best; None where none was."""
-        found = re.search(r"best \(epoch (\d+)\)", self.weights or "")
-        return int(found[1]) if found else None
+        return chosen_epoch(self.weights or "")
 
     @property
     def unit(self) -> str:
         """What the samples are: "images", or "samples" of a data set of tensors."""
         return "images" if self.config.get("predictor", {}).get("images", "files") == "files" else "samples"
+
+
+def chosen_epoch(weights: str) -> int | None:
+    """The epoch (from 1) that was chosen as the best, of weights in words; None where none was."""
+    found = re.search(r"best \(epoch (\d+)\)", weights)
+    return int(found[1]) if found else None
 
 
 def _later(folder: Path) -> dict[str, dict[str, Any]]:
