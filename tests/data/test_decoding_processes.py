@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch.utils.data import Subset
 
 from truefit.data import batches, cache
-from truefit.data.batches import reading_workers
+from truefit.data.batch import Batches
+from truefit.data.batches import make_batches, reading_workers
 from truefit.data.cachefile import CacheFile
 from truefit.data.images import MixedSizes
-from truefit.data.imageset import Data
+from truefit.data.imageset import Data, ImageSet
 from truefit.data.lookup import load_data
 from truefit.data.processes import processes
-from truefit.errors import InputError
+from truefit.errors import InputError, TruefitWarning
 
 SIDE = 12
 
@@ -127,8 +128,78 @@ def test_large_folders_that_are_read_in_every_epoch_get_workers(
     assert files.cached is None
     assert reading_workers(files) == 0  # few
     monkeypatch.setattr(batches, "WORKERS_FROM", 10)
-    assert reading_workers(files) == 2 * (sys.platform == "linux")
+    assert reading_workers(files) == 2
     assert reading_workers(Subset(files, [0])) == 0  # somebody else's
+
+
+@pytest.fixture
+def files(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> ImageSet:
+    """112 images that are decoded from their files each time."""
+    monkeypatch.setenv("TRUEFIT_CACHE", "off")
+    found = load_data(pictures, memory_share=0).train
+    assert found.is_files
+    return found
+
+
+def batches_of(images: ImageSet, workers: int) -> Batches:
+    return make_batches(images, batch_size=10, device=torch.device("cpu"), role="training set", seed=3, workers=workers)
+
+
+def test_processes_that_read_files_give_the_same_batches(files: ImageSet) -> None:
+    here, there = batches_of(files, 0), batches_of(files, 2)
+    before = children()
+    for epoch, first in ((0, 0), (1, 0), (1, 7)):
+        wanted, found = list(here.epoch(epoch, first)), list(there.epoch(epoch, first))
+        assert len(wanted) == len(found) == 12 - first
+        for one, other in zip(wanted, found, strict=True):
+            assert one.images.dtype == other.images.dtype
+            assert one.images.stride() == other.images.stride()
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.targets, other.targets)
+    readers = children() - before
+    assert len(readers) == 2
+    assert not any("libtorch" in Path(f"/proc/{reader}/maps").read_text() for reader in readers)
+    del there
+    assert children() == before
+
+
+def test_an_epoch_that_is_broken_off_ends_its_processes(files: ImageSet) -> None:
+    before = children()
+    batches = batches_of(files, 2)
+    begun = batches.epoch(0)
+    next(begun)
+    assert len(children() - before) == 2
+    begun.close()
+    assert children() == before
+    assert sum(len(batch) for batch in batches.epoch(0)) == len(files)
+
+
+def test_a_file_that_vanishes_is_told_of(files: ImageSet) -> None:
+    assert files.paths is not None
+    Path(files.paths[5]).unlink()
+    with pytest.raises(InputError, match="can no longer be read") as error:
+        list(batches_of(files, 2).epoch(0))
+    assert files.paths[5] in str(error.value)
+
+
+def test_where_a_reading_process_dies_this_one_goes_on(files: ImageSet) -> None:
+    before = children()
+    wanted, batches = list(batches_of(files, 0).epoch(0)), batches_of(files, 1)
+    begun = batches.epoch(0)
+    found = [next(begun)]
+    (reader,) = children() - before
+    os.kill(reader, signal.SIGKILL)
+    with pytest.warns(TruefitWarning, match="has died"):
+        found += begun
+    assert all(torch.equal(one.images, other.images) for one, other in zip(wanted, found, strict=True))
+
+
+def test_signals_to_all_processes_of_a_job_are_left_to_training() -> None:
+    with processes(1) as workers:
+        child = workers.call(os.getpid)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            os.kill(child, number)
+        assert workers.call(os.getpid) == child
 
 
 def _raise(error: Exception) -> None:

@@ -6,8 +6,6 @@ twice is the same, whatever the number of workers.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Generator, Iterable, Iterator
 from functools import cached_property
 from itertools import islice
@@ -25,6 +23,8 @@ from truefit.data.fetch import Fetch, Requests, as_it_is, leave_signals_to_train
 from truefit.data.imageset import ImageSet
 from truefit.data.mixing import Mixing
 from truefit.data.plan import Plan
+from truefit.data.processes import cores
+from truefit.data.readers import Readers
 from truefit.data.shares import is_dealt, share, taken
 from truefit.precision import sent
 
@@ -175,6 +175,8 @@ class DatasetBatches(_Planned):
         self.mixing = mixing
         self.fetch = Fetch(dataset)
         self.device, self.pipeline, self.workers = device, pipeline, workers
+        files = workers > 0 and type(dataset) is ImageSet and dataset.is_files
+        self._readers = Readers(dataset, workers) if files else None  # type: ignore[arg-type]
         self._loader: DataLoader[Any] | None = None
         self._requests: list[tuple[int, list[int]]] = []
 
@@ -204,6 +206,8 @@ class DatasetBatches(_Planned):
             if not complete:
                 # The workers end with their loader, now and not when a traceback is forgotten.
                 self._loader = None
+                if self._readers is not None:
+                    self._readers.close()
 
     def damaged(self, epoch: int, step: int) -> list[int]:
         rows = self.plan.batches(epoch)[step].tolist()
@@ -219,6 +223,8 @@ class DatasetBatches(_Planned):
     def _fetched(self, requests: list[tuple[int, list[int]]]) -> Iterable[tuple[Tensor, Tensor]]:
         if self.workers == 0:
             return (self.fetch.__getitems__(request) for request in requests)
+        if self._readers is not None:
+            return self._readers.read([rows for _, rows in requests])
         if self._loader is None:
             self._loader = DataLoader(
                 self.fetch,
@@ -332,14 +338,9 @@ def holds_bytes(dataset: Any) -> bool:
 
 
 def reading_workers(dataset: Dataset[Any]) -> int:
-    """Processes that read a data set by default: some for image files that are decoded in every epoch, else none.
-
-    Only on Linux: elsewhere a new process runs the user's script again, which must be written for that.
-    """
-    read_again = isinstance(dataset, ImageSet) and dataset.pixels is None and dataset.cached is None
-    if not read_again or dataset.paths is None or len(dataset) < WORKERS_FROM or sys.platform != "linux":  # type: ignore[attr-defined,arg-type]
-        return 0
-    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    """Processes that read a data set by default: some for image files that are decoded in every epoch, else none."""
+    many = isinstance(dataset, ImageSet) and dataset.is_files and len(dataset) >= WORKERS_FROM
+    return min(cores(), MOST_WORKERS) if many else 0
 
 
 def make_batches(

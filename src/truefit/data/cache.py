@@ -56,7 +56,7 @@ from truefit.data.images import (
     in_chunks,
     read_image,
 )
-from truefit.data.processes import Processes, processes
+from truefit.data.processes import Processes, cores, processes
 
 PROCESSES_FROM = 4_000
 """Files from which on they are decoded by several processes, where there was no cache."""
@@ -216,10 +216,9 @@ class _Build:
 
     def _decoders(self, found: _Search | None) -> AbstractContextManager[Processes | None]:
         """Processes, where there is enough to decode to be worth their start."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if found is not None or cores == 1 or len(self.paths) < PROCESSES_FROM or not sys.executable:
+        if found is not None or cores() == 1 or len(self.paths) < PROCESSES_FROM or not sys.executable:
             return nullcontext()
-        return processes(min(cores, _MOST_PROCESSES))
+        return processes(min(cores(), _MOST_PROCESSES))
 
     def _chunk(self, part: range, found: _Search | None) -> _Chunk:
         pixels = np.zeros((len(part), self.size, self.size, 3), np.uint8)

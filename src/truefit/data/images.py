@@ -12,7 +12,7 @@ import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +26,7 @@ from PIL.ImageFile import ImageFile
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 """Suffixes, in lower case, of the files taken for images; upper case is accepted too."""
 
+S = TypeVar("S")
 T = TypeVar("T")
 Resize = Literal["crop", "stretch"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "bilinear-aliased", "bicubic-aliased"]
@@ -229,18 +230,16 @@ def in_chunks(
     threads = threads or _fitting_threads(paths)
     step = max(1, min(largest, -(-len(paths) // threads)))
     chunks = [range(at, min(at + step, len(paths))) for at in range(0, len(paths), step)]
+    results = map(work, chunks) if threads == 1 else mapped(work, chunks, threads)
     with _quiet_pillow():  # entered once here, so that the threads find it entered
-        for chunk, result in zip(chunks, _mapped(work, chunks, threads), strict=True):
+        for chunk, result in zip(chunks, results, strict=True):
             yield chunk, result
             if on_progress is not None:
                 on_progress(chunk.stop, len(paths))
 
 
-def _mapped(work: Callable[[range], T], chunks: list[range], threads: int) -> Iterator[T]:
-    """`map`, in a pool where there is more than one thread."""
-    if threads == 1:
-        yield from map(work, chunks)
-        return
+def mapped(work: Callable[[S], T], chunks: Sequence[S], threads: int) -> Generator[T]:
+    """`map` by so many threads, which are a few chunks ahead of whoever takes the results."""
     pool = ThreadPoolExecutor(threads)
     try:
         waiting: deque[Future[T]] = deque()

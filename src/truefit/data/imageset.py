@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import Dataset
 
 from truefit.data.cachefile import DIGEST, CachedImages, digest, digests_of
-from truefit.data.images import Interpolation, Pixels, Resize, decode_files
+from truefit.data.images import Encoded, Interpolation, Pixels, Resize, decode_files
 from truefit.data.packed import Packed
 from truefit.errors import InputError, shorten
 
@@ -116,14 +116,39 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
             return self.pixels[rows]
         if self.cached is not None:
             return self.cached.read(rows)
-        if (self.packed is None and self.paths is None) or self.image_size is None:
-            raise InputError("images without pixels need paths and an image_size", where=self.split)
-        files: Packed | list[str] = (
-            self.packed.subset(rows) if self.packed is not None else [(self.paths or ())[row] for row in rows]
+        files = self.files(rows)
+        return self.decoded(files, *self.decoder()(files))
+
+    @property
+    def is_files(self) -> bool:
+        """Whether each image is a file of its own that is decoded whenever it is asked for."""
+        return self.paths is not None and self.pixels is None and self.cached is None and self.packed is None
+
+    def files(self, indices: Indices) -> Packed | list[str]:
+        """The encoded images at `indices`. Raises InputError where there are none."""
+        if self.packed is not None:
+            return self.packed.subset(np.asarray(indices, np.int64))
+        if self.paths is None:
+            raise InputError("images without pixels need paths", where=self.split)
+        return [self.paths[row] for row in indices]
+
+    def decoder(self, threads: int | None = None) -> Callable[[Encoded], tuple[Pixels | None, dict[int, str]]]:
+        """What decodes `files`, by so many threads, to the pixels of this set; it can be pickled.
+
+        Raises InputError where the set has no size to bring them to.
+        """
+        if self.image_size is None:
+            raise InputError("images without pixels need an image_size", where=self.split)
+        return partial(
+            decode_files,
+            size=self.image_size,
+            resize=self.resize,
+            interpolation=self.interpolation,
+            threads=threads,
         )
-        pixels, unreadable = decode_files(
-            files, size=self.image_size, resize=self.resize, interpolation=self.interpolation
-        )
+
+    def decoded(self, files: Packed | list[str], pixels: Pixels | None, unreadable: dict[int, str]) -> Pixels:
+        """What `decode_files` gave for `files`. Raises InputError where some could not be read."""
         if unreadable or pixels is None:
             named = files if isinstance(files, list) else files.names()
             raise InputError(

@@ -51,6 +51,11 @@ class Processes:
         return found
 
 
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def processes(count: int) -> Iterator[Processes]:
     """Child processes that end with the block. Raises OSError where they can't be started."""
@@ -75,8 +80,10 @@ def processes(count: int) -> Iterator[Processes]:
 
 def _serve() -> None:
     """Answer calls until the pipe is closed."""
-    # Ctrl-C reaches the whole group of processes; the parent says when this one ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and Slurm's signals reach the whole group of processes; the parent says when this one ends.
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     calls, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not get into the answers
     while True:
