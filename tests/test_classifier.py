@@ -307,6 +307,20 @@ def test_predict_returns_the_output_of_a_softmax_network_as_it_is() -> None:
     assert torch.equal(model.predict(x), network(x))
 
 
+def test_each_row_is_judged_by_itself() -> None:
+    class Mixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tensor([[0.2, 0.8], [float("nan")] * 2, [3.0, 1.0]])
+
+    model = ConvolutionalNeuralNet(
+        Mixed(), optimizer=torch.optim.SGD([torch.zeros(1)], lr=1.0), progress=False, device="cpu"
+    )
+    found = model.predict(torch.zeros(3, 3, 8, 8))
+    assert found[0].tolist() == pytest.approx([0.2, 0.8])
+    assert found[1].isnan().all()
+    assert torch.equal(found[2], torch.tensor([3.0, 1.0]).softmax(dim=0))
+
+
 @pytest.mark.parametrize("rows", [[[0.5, 0.5 - 3e-4]], [[1.5, -0.5]], [[0.5, 0.5], [0.6, 0.6]]])
 def test_rows_that_only_resemble_probabilities_get_softmax(rows: list[list[float]]) -> None:
     class Fixed(nn.Module):

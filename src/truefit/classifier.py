@@ -17,7 +17,7 @@ from truefit.functions import evaluation_batches, training_batches
 from truefit.optim.step import Scheduler
 from truefit.precision import describe, device_of, find_device
 from truefit.progress import Bar, Lines
-from truefit.tasks.given_loss import GivenLoss, HitsOnly, LossFunction, looks_like_probabilities
+from truefit.tasks.given_loss import GivenLoss, HitsOnly, LossFunction, are_probabilities
 
 Log = dict[str, list[float]]
 
@@ -67,8 +67,9 @@ class ConvolutionalNeuralNet:
         training_accuracy_per_epoch, validation_accuracy_per_epoch (0..1, rounded to 3 places). Training accuracy is
         measured after the epoch, in eval mode. Raises what `truefit.train` raises.
         """
-        whole = isinstance(epochs, int) and not isinstance(epochs, bool)
+        whole = isinstance(epochs, int | np.integer) and not isinstance(epochs, bool)
         require(whole and epochs >= 1, "epochs", epochs, "a whole number, at least 1")
+        epochs = int(epochs)
         network = self.network
         if isinstance(loss_function, nn.Module):
             loss_function.to(device_of(network))
@@ -138,7 +139,7 @@ class ConvolutionalNeuralNet:
             )
         with loop.mode(self.network, training=False), rng.preserved(device), torch.no_grad():
             outputs: Tensor = self.network(images.to(device, self._dtype()))
-        return outputs if looks_like_probabilities(outputs) else outputs.softmax(dim=1)
+        return torch.where(are_probabilities(outputs)[:, None], outputs, outputs.softmax(dim=1))
 
     def _dtype(self) -> torch.dtype:
         """The floating type that the network computes in."""

@@ -69,7 +69,7 @@ def explain(
         # captum differentiates what a call gives.
         logits_alone(predictor.network, lambda text: None),
     ):
-        prepared = config.pipeline(shown[None].to(device).permute(0, 2, 3, 1), None, None)
+        prepared = predictor.pipeline(shown[None].to(device).permute(0, 2, 3, 1), None, None)
         layer = last_map(predictor.network, prepared)
         method = grad_cam(predictor.network, layer)
         heat = torch.zeros(1)
@@ -96,7 +96,7 @@ def check_explainable(predictor: Predictor) -> None:
         return  # each image has a size of its own
     image = torch.zeros(1, side, side, 3, dtype=torch.uint8, device=device_of(predictor.network))
     with loop.mode(predictor.network, training=False), rng.preserved(image.device):
-        last_map(predictor.network, predictor.config.pipeline(image, None, None))
+        last_map(predictor.network, predictor.pipeline(image, None, None))
 
 
 def _grad_cam(predictor: Predictor) -> Any:

@@ -106,7 +106,7 @@ def _differences(predictor: Predictor, golden: Mapping[str, Tensor], confidence:
 
 def _prepared(predictor: Predictor, images: Tensor) -> Tensor:
     """The first image as the network gets it: (1, C, H, W) float32."""
-    return predictor.config.pipeline(images[:1].permute(0, 2, 3, 1), None, None)
+    return predictor.pipeline(images[:1].permute(0, 2, 3, 1), None, None)
 
 
 def _largest(found: Tensor, wanted: Tensor) -> float:

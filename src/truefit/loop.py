@@ -270,7 +270,7 @@ class _Meter:
         damaged = self.batches.damaged(self.epoch, step)
         loss = self.losses[step]
         raise NonFiniteError(
-            "the loss is not finite" if not math.isfinite(loss) else "the gradient is not finite",
+            "the loss is not finite" if not math.isfinite(loss) else "the gradient's norm is not finite",
             epoch=self.epoch,
             step=step,
             indices=indices,

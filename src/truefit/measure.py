@@ -17,6 +17,7 @@ from truefit.data.collate import count_samples
 from truefit.data.imageset import ImageSet
 from truefit.data.watched import Watched
 from truefit.events import Measured, Note, Observer, nobody
+from truefit.models.traits import wants_channels_last
 from truefit.precision import Precision, Settings, device_of, resolve, threads
 from truefit.predictor import Predictor, PredictorConfig
 from truefit.runs.evaluation import Evaluation
@@ -137,7 +138,7 @@ def batches_for(predictor: Predictor, dataset: Dataset[Any] | ImageSet, split: s
         batch_size=predictor.settings.evaluation_batch_size,
         device=device_of(predictor.network),
         role=f"{split} set",
-        pipeline=predictor.config.pipeline,
+        pipeline=predictor.pipeline,
         workers=predictor.settings.workers,
     )
 
@@ -172,8 +173,9 @@ def evaluate(
         image_size=image_size_of(dataset),
         workers=workers,
     )
+    settings = replace(settings, channels_last=settings.channels_last and wants_channels_last(network))
     if batch_size is not None:
-        settings = Settings(**{**vars(settings), "evaluation_batch_size": batch_size})
+        settings = replace(settings, evaluation_batch_size=batch_size)
     images = isinstance(dataset, ImageSet)
     names = class_names(dataset)
     config = PredictorConfig(

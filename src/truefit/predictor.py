@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -189,6 +189,11 @@ class Predictor:
         self.uncalibrated = Averaging(network, config.averaging, 1.0)
 
     @property
+    def pipeline(self) -> Pipeline:
+        """The preparation of a batch, as it lies in memory for this network."""
+        return replace(self.config.pipeline, channels_last=self.settings.channels_last)
+
+    @property
     def precision(self) -> Precision:
         """The precision of inference."""
         return Precision(self.settings.precision, torch.device(self.settings.device))
@@ -212,7 +217,7 @@ class Predictor:
             self.precision.autocast(),
         ):
             for part in torch.split(images, size):
-                prepared = self.config.pipeline(part.to(device).permute(0, 2, 3, 1), None, None)
+                prepared = self.pipeline(part.to(device).permute(0, 2, 3, 1), None, None)
                 found.append(module(prepared).float().cpu())
         return torch.cat(found)
 
@@ -326,7 +331,7 @@ class Predictor:
                     found=_describe(image),
                     wanted="a tensor (C, H, W), as that data set gives it",
                 )
-            return image.float()
+            return image if image.is_floating_point() else image.float()
         if isinstance(image, Tensor):
             image = _pixels(image)
         if isinstance(image, np.ndarray):

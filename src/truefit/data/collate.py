@@ -83,14 +83,13 @@ def count_samples(dataset: Any, role: str) -> int | None:
             wanted="the data set itself",
             fix="pass loader.dataset; truefit batches it",
         )
-    try:
-        samples = len(dataset)
-    except TypeError:
+    if not hasattr(type(dataset), "__len__"):
         raise InputError(
             f"the {role} has no length",
             found=f"{type(dataset).__module__}.{type(dataset).__qualname__}",
             wanted="a map-style torch Dataset with __len__ and __getitem__, or an IterableDataset",
-        ) from None
+        )
+    samples = len(dataset)
     if samples == 0:
         raise InputError(f"the {role} is empty", found="0 samples", wanted="at least 1 sample")
     return samples

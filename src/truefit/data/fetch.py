@@ -26,7 +26,7 @@ class Fetch(Dataset[Any]):
         with rng.seeded_host(seed):
             # Only the plain class: a subclass may have changed what an item is.
             if type(self.dataset) is TensorDataset and len(self.dataset.tensors) == 2:
-                images, labels = (tensor[indices] for tensor in self.dataset.tensors)
+                images, labels = (tensor[indices].contiguous() for tensor in self.dataset.tensors)
                 whole = labels.ndim == 1 and not labels.is_floating_point() and labels.dtype != torch.bool
                 return images, labels.to(torch.int64) if whole else labels
             dataset: Any = self.dataset

@@ -32,7 +32,7 @@ class Graph(nn.Module):
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
-        self.prepare = predictor.config.pipeline
+        self.prepare = predictor.pipeline
         self.module = predictor.module
         self.several = predictor.config.multi_label
 

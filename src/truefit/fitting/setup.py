@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from truefit import dist, rng, sharding
 from truefit.config import to_plain
+from truefit.data.augment import Pipeline
 from truefit.data.batch import Batches
 from truefit.data.batches import make_batches, reading_workers
 from truefit.data.collate import count_samples
@@ -40,7 +41,7 @@ from truefit.fitting.start import begin_with, note_seen, start_from
 from truefit.measure import class_names, count_labels, image_size_of
 from truefit.models.head import zero_head
 from truefit.models.lookup import build_model
-from truefit.models.traits import INITIAL_IMAGES, FromImages, has_batchnorm
+from truefit.models.traits import INITIAL_IMAGES, FromImages, has_batchnorm, takes_channels_last
 from truefit.optim.averaging import WeightAverage
 from truefit.optim.execution import Recorder
 from truefit.optim.step import GradientStep
@@ -136,6 +137,8 @@ class Setup:
             thresholds=(USUAL,) * labels,
             shrink=self.recipe.augment.shrink,
         )
+        if plan.settings is None and not self.is_named and not takes_channels_last(self.network):
+            self.settings = replace(self.settings, channels_last=False)
         # With shard the whole network is not on the device in training: there are parts of a copy, and it stays behind.
         self.shards = sharding.Shards(self.device) if plan.shard and dist.world() > 1 else None
         place = self.device if self.shards is None else torch.device("cpu")
@@ -176,7 +179,7 @@ class Setup:
             batch_size=INITIAL_IMAGES,
             device=self.device,
             role="training set",
-            pipeline=replace(self.config.pipeline, augmentation=self.recipe.augment),
+            pipeline=self.pipeline,
             seed=rng.key(self.plan.seed, "first images"),
         )
         with dist.alone(), closing(batches.epoch(0)) as stream:
@@ -253,6 +256,13 @@ class Setup:
         return build_model(model, len(self.classes))
 
     @property
+    def pipeline(self) -> Pipeline:
+        """How a batch is prepared for the network, augmented where there is a draw."""
+        return replace(
+            self.config.pipeline, augmentation=self.recipe.augment, channels_last=self.settings.channels_last
+        )
+
+    @property
     def length(self) -> Length:
         """How long the training is."""
         samples = count_samples(self.training_set, "training set")
@@ -270,7 +280,7 @@ class Setup:
             batch_size=batch_size,
             device=self.device,
             role=role,
-            pipeline=replace(self.config.pipeline, augmentation=self.recipe.augment),
+            pipeline=self.pipeline,
             seed=seed,
             share_last=seed is not None and has_batchnorm(self.network),
             workers=self.settings.workers,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.module import _has_any_global_hook
 
 from truefit.errors import InputError
 
@@ -68,13 +69,19 @@ class ConvNet(nn.Module):
 
 def _for_pool(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """The convolution where a pool of 2 follows: of an odd side the last row and column, which no pool reads, are
-    left out (a quarter of the work on 7 x 7).
+    left out (a quarter of the work on 7 x 7). A module that somebody watches or has replaced is called as it is.
     """
     odd_height, odd_width = x.shape[2] % 2, x.shape[3] % 2
-    if not (odd_height or odd_width):
+    if not (odd_height or odd_width) or type(conv) is not nn.Conv2d or _is_hooked(conv):
         out: Tensor = conv(x)
         return out
     return F.conv2d(F.pad(x, (1, 1 - odd_width, 1, 1 - odd_height)), conv.weight, conv.bias)
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    """Whether calling the module does more than its forward."""
+    own = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
+    return any(own) or bool(_has_any_global_hook())  # type: ignore[no-untyped-call]
 
 
 def names() -> list[str]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from truefit import sharding
+from truefit.optim.step import alike, is_plain
 from truefit.recipes.recipe import EmaConfig
 
 
@@ -46,6 +47,7 @@ class WeightAverage:
     def _follow(self, share: float) -> None:
         """average += share * (weights - average), on the device; with 1 it is the weights, exactly."""
         with torch.no_grad():
+            _take_over_replaced(self.network, self.source)
             for averages, weights, floating in _pairs(self.network, self.source):
                 if floating:
                     torch._foreach_lerp_(averages, weights, share)
@@ -79,6 +81,17 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
+def _take_over_replaced(average: nn.Module, network: nn.Module) -> None:
+    """Buffers that a forward pass has made something of another kind of, or that can't be averaged, as they are now."""
+    for mine, module in zip(average.modules(), network.modules(), strict=True):
+        for name, buffer in module._buffers.items():
+            own = mine._buffers.get(name)
+            if buffer is None or own is None:
+                mine._buffers[name] = buffer
+            elif not (is_plain(own) and alike(buffer, own)):
+                mine._buffers[name] = buffer.detach().clone()
+
+
 def _pairs(average: nn.Module, network: nn.Module) -> list[tuple[list[Tensor], list[Tensor], bool]]:
     """Tensors of the average and of the network side by side, by device and element type.
 
@@ -87,8 +100,11 @@ def _pairs(average: nn.Module, network: nn.Module) -> list[tuple[list[Tensor], l
     groups: dict[tuple[Any, ...], tuple[list[Tensor], list[Tensor], bool]] = {}
     theirs = _tensors(network)
     for name, mine in _tensors(average).items():
+        if not (isinstance(mine, nn.Parameter) or is_plain(mine)):
+            continue
         kind = (mine.device, mine.dtype)
-        group = groups.setdefault(kind, ([], [], mine.is_floating_point()))
+        # The types of one byte are for storage: torch does not compute in them.
+        group = groups.setdefault(kind, ([], [], mine.is_floating_point() and mine.element_size() > 1))
         group[0].append(sharding.local(mine.detach()))
         group[1].append(sharding.local(theirs[name].detach()))
     return list(groups.values())

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from truefit import dist, sharding
 from truefit.data.batch import Batch
@@ -59,13 +60,9 @@ class GradientStep:
                 wanted="parameters of the network that is trained",
                 fix="make the optimizer from network.parameters() of this very network",
             )
-        # By name, as a forward pass may put another tensor in a buffer's place. Expanded ones can't be written to.
-        self.buffers = [
-            (module, name)
-            for module in network.modules()
-            for name, buffer in module.named_buffers(recurse=False)
-            if all(stride or size == 1 for stride, size in zip(buffer.stride(), buffer.shape, strict=True))
-        ]
+        self.holders = [module for module in network.modules() if module._buffers]
+        # Those that were there when the step began: by name, as a forward pass may put another tensor in their place.
+        self.buffers: list[tuple[nn.Module, str]] = []
         self.saved: list[Tensor] = []
         device = device_of(network)
         self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
@@ -91,7 +88,14 @@ class GradientStep:
             self.optimizer.zero_grad(set_to_none=True)
         for split, _ in self.parts:
             split.grad = None
-        buffers = [getattr(module, name).detach() for module, name in self.buffers]
+        found = [
+            (module, name, buffer.detach())
+            for module in self.holders
+            for name, buffer in module._buffers.items()
+            if buffer is not None and is_plain(buffer)
+        ]
+        self.buffers = [(module, name) for module, name, _ in found]
+        buffers = [buffer for _, _, buffer in found]
         self.saved = [torch.empty_like(buffer) for buffer in buffers]
         for floating in (True, False):
             # Of one type, so that a GPU copies all of them at once.
@@ -161,6 +165,8 @@ class GradientStep:
 
     def _put_back(self, bad: Tensor) -> None:
         """The buffers from before this step, where it was not taken."""
+        if self._put_back_replaced(bad):
+            return
         buffers = [getattr(module, name).detach() for module, name in self.buffers]
         if bad.device.type != "cuda":
             for buffer, saved in zip(buffers, self.saved, strict=True):
@@ -182,9 +188,23 @@ class GradientStep:
             if buffer.element_size() not in (4, 8):
                 torch.where(bad, saved, buffer, out=buffer)
 
+    def _put_back_replaced(self, bad: Tensor) -> bool:
+        """Where the forward pass has put something of another kind in a buffer's place: the tensors from before, all of
+        them, where the step was not taken. This asks the device. False where there is no such buffer.
+        """
+        now = [getattr(module, name) for module, name in self.buffers]
+        if all(map(alike, now, self.saved)):
+            return False
+        if bool(bad):
+            for (module, name), saved in zip(self.buffers, self.saved, strict=True):
+                setattr(module, name, saved)
+        return True
+
     def _norm(self) -> Tensor:
         """The gradient's L2 norm, over all parameters and all of their parts."""
-        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        # The square of what float16 can just hold is far beyond it.
+        norm = nn.utils.get_total_norm([g.float() if g.dtype == torch.float16 else g for g in gradients])
         if not self.parts:
             return norm
         square = norm.to(self.first_bad.device, torch.float64).square()
@@ -216,6 +236,20 @@ class GradientStep:
         else:
             return False
         return True
+
+
+def is_plain(buffer: Tensor) -> bool:
+    """Whether a buffer can be copied and written to: one that is expanded, sparse, quantised or without data can't."""
+    if is_lazy(buffer) or buffer.layout != torch.strided or buffer.is_quantized or buffer.is_meta:
+        return False
+    return all(stride or size == 1 for stride, size in zip(buffer.stride(), buffer.shape, strict=True))
+
+
+def alike(now: Tensor | None, saved: Tensor) -> bool:
+    """Whether a buffer is still of the kind that was saved."""
+    if now is None:
+        return False
+    return now.shape == saved.shape and now.dtype == saved.dtype and now.device == saved.device and is_plain(now)
 
 
 def _write_first_momenta(optimizer: torch.optim.Optimizer) -> None:

@@ -66,10 +66,15 @@ def _is_cross_entropy(loss_function: LossFunction) -> bool:
     return isinstance(loss_function, nn.CrossEntropyLoss) or loss_function is F.cross_entropy
 
 
-def looks_like_probabilities(outputs: Tensor) -> bool:
-    """Whether every row is non-negative and sums to 1 within 1e-4. Reads from the device."""
+def are_probabilities(outputs: Tensor) -> Tensor:
+    """For each row of outputs (N, K) whether it is non-negative and sums to 1 within 1e-4: (N,) bool."""
     rows = outputs.detach()
-    return bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() <= 1e-4).all())
+    return (rows >= 0).all(dim=1) & ((rows.sum(dim=1) - 1).abs() <= 1e-4)
+
+
+def looks_like_probabilities(outputs: Tensor) -> bool:
+    """Whether all rows are. Reads from the device."""
+    return bool(are_probabilities(outputs).all())
 
 
 def _warn_of_softmax(outputs: Tensor) -> None:
