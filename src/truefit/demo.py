@@ -46,8 +46,6 @@ def make_demo(
             wanted="a run that was trained on image files",
         )
     sure = _threshold_for(predictor, sure)
-    # No word to anybody about who uses this.
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     gradio: Any = needs("demo", "gradio")
     why_not = _why_no_map(predictor)
 

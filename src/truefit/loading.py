@@ -14,8 +14,9 @@ from truefit.calibrating import Calibration, calibrate_predictor
 from truefit.config import from_plain, to_plain
 from truefit.data.imageset import ImageSet
 from truefit.data.lookup import load_data, load_images
+from truefit.data.overlap import shared
 from truefit.errors import InputError
-from truefit.events import Observer, nobody
+from truefit.events import Note, Observer, nobody
 from truefit.golden import check_golden, golden_confidence
 from truefit.measure import evaluate_and_note
 from truefit.models.lookup import build_model
@@ -120,9 +121,36 @@ def evaluate_run(
     if name is not None and (name in ("", ".", "..") or Path(name).name != name):
         raise InputError("--name must be a plain name", found=name, wanted="a name without slashes")
     images = own_images(run, split) if data is None else labelled_images(run, data, split, skip_unreadable)
+    if images.fingerprint() not in predictor.own_splits:
+        _tell_of_seen(run, images, observe)
     evaluation = evaluate_and_note(predictor, images, split=images.split, observe=observe)
     default = evaluation.split if data is None else f"{Path(data).resolve().name}-{images.split}"
     return evaluation, dist.from_first(lambda: folder.add_evaluation(name or default, evaluation))
+
+
+def _tell_of_seen(run: Run, images: ImageSet, observe: Observer) -> None:
+    """Warn where images are exact copies of some that the run was trained or chosen on, if these are still there.
+
+    Data that is found by a name may have to be downloaded for it, and is not looked at.
+    """
+    about = run.config["data"]
+    if "options" not in about or not Path(about["spec"]).exists():
+        return
+    try:
+        own = load_data(about["spec"], **about["options"])
+    except InputError:  # it is no longer what it was: nothing can be said
+        return
+    for part in own.splits:
+        if part.split == "test" and "test" not in (run.selected_on or ""):
+            continue
+        count = len(shared(images, part))
+        if count:
+            done = "trained" if part.split == "train" else "chosen"
+            text = (
+                f"{count:,} of these {len(images):,} images are among those that the run was {done} on "
+                f"({part.split}): figures on new images will be lower"
+            )
+            observe(Note(text=text, warning=True))
 
 
 def calibrate(

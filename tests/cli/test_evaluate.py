@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -102,6 +103,20 @@ def test_another_folder_is_measured_without_touching_the_runs_own_figure(invoke,
     assert (figures["split"], figures["n"], figures["looks"]) == ("test", 12, 1)
     assert Path(answer.json["folder"]) == run / "evaluations" / "other-test"
     assert (run / "evaluation.json").read_bytes() == before
+
+
+def test_images_that_the_run_was_trained_on_are_told_of(invoke, run, fruit, tmp_path):
+    config = json.loads((run / "config.json").read_text())
+    seen = {split: about["n"] for split, about in config["data"]["splits"].items()}
+    answer = invoke("evaluate", run, shutil.copytree(fruit, tmp_path / "copy"))
+    assert answer.code == 0, answer.err
+    said = " ".join((answer.out + answer.err).split())
+    assert f"{seen['train']} of these 60 images are among those that the run was trained on (train)" in said
+    assert f"{seen['validation']} of these 60 images are among those that the run was chosen on (validation)" in said
+    assert "(test): figures" not in said
+    new = draw_classes(tmp_path / "new", 4, first=500)
+    answer = invoke("evaluate", run, new)
+    assert "are among those" not in answer.out + answer.err
 
 
 def test_another_folder_may_lack_a_class_and_labels_follow_the_run(invoke, run, tmp_path):
@@ -216,3 +231,29 @@ def test_damaged_weights_are_an_error(invoke, run):
     answer = invoke("evaluate", run)
     assert answer.code == 2
     assert "weights.safetensors" in answer.err
+
+
+@pytest.mark.parametrize("words", [("evaluate",), ("evaluate", "--name", "later"), ("calibrate",)])
+def test_run_without_the_right_to_write_is_refused_before_anything_is_measured(invoke, run, monkeypatch, words):
+    looks = (run / "ledger.jsonl").read_bytes()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    answer = invoke(words[0], run, *words[1:])
+    assert answer.code == 2
+    assert f"found:  no right to write in {run}" in answer.err
+    assert "fix:    give the right to write there, or copy the run to where you have it" in answer.err
+    assert "--out" not in answer.err
+    assert "n = " not in answer.out
+    assert (run / "ledger.jsonl").read_bytes() == looks
+
+
+@pytest.mark.parametrize("what", ["evaluate", "calibrate"])
+def test_what_is_refused_while_it_is_written_says_where_and_speaks_of_no_resume(invoke, run, monkeypatch, what):
+    def fails(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir" if what == "evaluate" else "replace", fails)
+    answer = invoke(what, run)
+    assert answer.code == 1
+    assert "found:  Permission denied" in answer.err
+    assert "give the right to write there" in answer.err
+    assert "--resume" not in answer.err

@@ -22,6 +22,7 @@ import truefit
 from truefit.export import program
 from truefit.export.parity import Differing, Parity, _decided, _differing
 from truefit.export.targets import target_names
+from truefit.extras import REPORTS_NOTHING
 
 FILES = {"onnx": "model.onnx", "torch": "model.pt2", "int8": "model.int8.onnx", "openvino": "model.xml"}
 
@@ -306,3 +307,18 @@ def test_a_file_never_stands_there_without_its_proof(invoke, run):
     answer = invoke("export", run, "--to", "torch", "--quiet")
     assert answer.code != 0 and "can't be written" in answer.err
     assert not (run / "export" / "model.pt2").exists()
+
+
+def test_runtimes_are_told_to_report_nothing_to_their_makers(command, run, tmp_path, monkeypatch):
+    """ONNX Runtime would write a device's number and what to send into the home folder, OpenVINO send at once."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("CI", raising=False)
+    for name in REPORTS_NOTHING:
+        monkeypatch.delenv(name, raising=False)
+    for target in ("onnx", "openvino"):
+        assert command("export", run, "--to", target, cwd=tmp_path).code == 0
+    written = [path for path in home.rglob("*") if path.is_file()]
+    assert not [path for path in written if "onnxruntime" in str(path) or "openvino" in str(path).lower()], written
+    assert not list(home.rglob("*intel*"))

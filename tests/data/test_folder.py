@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from truefit.data.images import UnreadableImage, read_image
 from truefit.data.imageset import ImageSet, available_memory
 from truefit.data.lookup import list_images, load_data, load_images
 from truefit.errors import InputError
@@ -129,6 +133,37 @@ def test_suffix_case_deep_folders_spaces_and_emoji(tmp_path: Path) -> None:
     (folder / "🐶" / "deep er").mkdir()
     (folder / "🐶" / "001.png").rename(folder / "🐶" / "deep er" / "x.png")
     assert sum(len(part) for part in load_data(folder).splits) == 12
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_called_like_an_image_is_no_image(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "pets")
+    before = load_data(folder)
+    os.mkfifo(folder / "cat" / "pipe.jpg")
+    assert load_data(folder).train.paths == before.train.paths
+    with pytest.raises(UnreadableImage, match="not a regular file"):
+        read_image(folder / "cat" / "pipe.jpg")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text on this system")
+def test_the_name_of_a_class_has_to_be_text(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "pets")
+    os.rename(os.fsencode(folder / "cat"), os.fsencode(folder) + b"/caf\xe9")  # noqa: PTH104
+    with pytest.raises(InputError, match="not text in UTF-8") as error:
+        load_data(folder)
+    assert "caf\\xe9" in str(error.value)
+
+
+def test_a_folder_that_may_not_be_read_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fill(tmp_path / "pets")
+
+    def forbidden(place: Path) -> Any:
+        raise PermissionError(13, "Permission denied", str(place))
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    with pytest.raises(InputError, match="no right to read") as error:
+        load_data(folder)
+    assert str(folder) in str(error.value)
 
 
 def test_symlink_loops_are_survived_and_bring_nothing_in_twice(tmp_path: Path) -> None:

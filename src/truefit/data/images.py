@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import sys
 import threading
 import warnings
@@ -273,6 +274,8 @@ def _fitting_threads(paths: Encoded) -> int:
 
 
 def _content(path: Path | str) -> bytes:
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  a pipe would be waited for
+        raise UnreadableImage("not a regular file")
     with open(path, "rb") as file:  # noqa: PTH123  faster than Path.open, and this is called for every file
         return file.read()
 

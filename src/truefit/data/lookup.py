@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,18 @@ def load_data(
     }
     if options.columns.given:
         again["columns"] = to_plain(options.columns)
+    with _allowed():
+        return _loaded(spec, options, again, fold, folds, group_pattern)
+
+
+def _loaded(
+    spec: str | Path,
+    options: Options,
+    again: dict[str, Any],
+    fold: int | None,
+    folds: int | None,
+    group_pattern: str | None,
+) -> Data:
     known = sources()
     if isinstance(spec, str) and spec in known:
         data = known[spec](spec, options)
@@ -140,9 +153,14 @@ def load_images(
         on_progress=on_progress,
         columns=from_plain(Columns, columns, where="columns") if isinstance(columns, dict) else columns or Columns(),
     )
+    with _allowed():
+        return _chosen(path, tuple(classes), split, options)
+
+
+def _chosen(path: str | Path, classes: tuple[str, ...], split: str | None, options: Options) -> ImageSet:
     listing = listing_of(str(path), options)
     if listing is not None:
-        return chosen_split(listing, tuple(classes), split, options)
+        return chosen_split(listing, classes, split, options)
     where = _existing_folder(path, ())
     layout = folder.find_splits(where)
     # A class of the run may be called `test`: then the folder of that name is a class folder.
@@ -170,14 +188,14 @@ def load_images(
             found=shorten(unknown),
             wanted=f"among {shorten(classes)}",
         )
-    files = folder.list_classes(where, tuple(classes))
+    files = folder.list_classes(where, classes)
     if not files.paths:
         raise InputError(
             "the folder has no class folders with images",
             where=where,
             wanted=f"folders among {shorten(classes)}",
         )
-    sets, _ = folder.read_splits(where, {split or "test": files}, tuple(classes), options)
+    sets, _ = folder.read_splits(where, {split or "test": files}, classes, options)
     return sets[split or "test"]
 
 
@@ -187,11 +205,12 @@ def list_images(path: str | Path) -> list[Path]:
     Hidden files and folders are left out. Raises `InputError` if there is nothing there.
     """
     where = Path(path).expanduser()
-    if not where.exists():
-        raise InputError("there is no such file or folder", where=where.absolute(), found="nothing")
-    if not where.is_dir():
-        return [where]
-    images, others = folder.walk_images(where)
+    with _allowed():
+        if not where.exists():
+            raise InputError("there is no such file or folder", where=where.absolute(), found="nothing")
+        if not where.is_dir():
+            return [where]
+        images, others = folder.walk_images(where)
     if not images:
         raise InputError(
             "the folder has no images",
@@ -200,6 +219,17 @@ def list_images(path: str | Path) -> list[Path]:
             wanted="JPEG, PNG, WebP, BMP or GIF",
         )
     return sorted(map(Path, images), key=_natural)
+
+
+@contextmanager
+def _allowed() -> Iterator[None]:
+    """Folders that may not be looked into are told of like all that is wrong with data."""
+    try:
+        yield
+    except PermissionError as error:
+        raise InputError(
+            "there is no right to read this", where=error.filename, found=error.strerror, fix="chmod, or another user"
+        ) from error
 
 
 def _cut(data: Data, options: Options, fold: int | None, folds: int | None, group_pattern: str | None) -> Data:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -340,6 +341,14 @@ def _draw(
 def _classes_of(folder: Path) -> tuple[str, ...]:
     """The class folders of a train folder; an error if there are not two."""
     names = visible_folders(folder)
+    odd = [name for name in names if name != name.encode("utf-8", "replace").decode()]
+    if odd:
+        raise InputError(
+            "the name of a class is not text in UTF-8",
+            where=folder,
+            found=", ".join(repr(os.fsencode(name)) for name in odd),
+            fix="rename the folder",
+        )
     if len(names) > 1:
         return tuple(names)
     if len(names) == 1:
@@ -409,6 +418,15 @@ def _above(folder: Path) -> set[str]:
     return {start, *map(str, Path(start).parents)}
 
 
+def _is_pipe(path: str) -> bool:
+    """Whether this is no file, but something that would be waited for, or without end."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except OSError:  # a link to nothing: reading it tells why
+        return False
+    return not stat.S_ISREG(mode)
+
+
 def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Each visible folder under `folder` with the names of its visible files."""
 
@@ -424,4 +442,4 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
                 seen.add(real)
                 inside.append(name)
         folders[:] = inside
-        yield here, [name for name in names if not _hidden(name)]
+        yield here, [name for name in names if not _hidden(name) and not _is_pipe(os.path.join(here, name))]  # noqa: PTH118

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from truefit.export.program import INPUT, OUTPUTS, Answer, Program
-from truefit.extras import needs
+from truefit.extras import needs, reporting_nothing
 
 SUFFIX = ".xml"
 EXACT = True
@@ -16,18 +16,19 @@ EXACT = True
 
 def check() -> None:
     """InputError where the package is missing."""
-    needs("openvino", "openvino")
+    _openvino()
 
 
 def runtime() -> str:
     """What runs the file."""
-    return f"OpenVINO {needs('openvino', 'openvino').__version__.partition('-')[0]}"
+    return f"OpenVINO {_openvino().__version__.partition('-')[0]}"
 
 
 def write(program: Program, path: Path) -> None:
     """The program as OpenVINO's intermediate representation, with its metadata."""
-    ov = needs("openvino", "openvino")
-    model = ov.convert_model(program.traced)
+    ov = _openvino()
+    with reporting_nothing():
+        model = ov.convert_model(program.traced)
     model.inputs[0].tensor.set_names({INPUT})
     for output, name in zip(model.outputs, OUTPUTS, strict=True):
         output.tensor.set_names({name})
@@ -38,7 +39,7 @@ def write(program: Program, path: Path) -> None:
 
 def answer(path: Path, threads: int) -> Answer:
     """The file in OpenVINO, on the CPU, in float32: by itself it may take bfloat16 where the CPU has units for it."""
-    ov = needs("openvino", "openvino")
+    ov = _openvino()
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     compiled = ov.Core().compile_model(path, "CPU", settings)
 
@@ -46,3 +47,8 @@ def answer(path: Path, threads: int) -> Answer:
         return np.array(compiled({INPUT: images})[OUTPUTS[0]])
 
     return run
+
+
+def _openvino() -> Any:
+    with reporting_nothing():
+        return needs("openvino", "openvino")
