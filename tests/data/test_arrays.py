@@ -118,11 +118,22 @@ def test_a_file_that_would_execute_code_is_refused(tmp_path: Path) -> None:
             {"images": np.zeros((2, 8, 8), np.uint8), "labels": np.array([0, 2]), "classes": np.array(["a", "b"])},
             "outside of the classes",
         ),
+        (
+            {"images": np.zeros((2, 8, 8), np.uint8), "labels": np.array([0, 1]), "classes": np.array(["a", "a"])},
+            "two classes have the same name",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], said: str) -> None:
     np.savez(tmp_path / "d.npz", **arrays)
     assert said in refused(tmp_path / "d.npz")
+
+
+def test_nobody_is_advised_to_load_a_file_unsafely(tmp_path: Path) -> None:
+    (tmp_path / "d.npz").write_bytes(bytes(range(200)))
+    said = refused(tmp_path / "d.npz")
+    assert "can't be read" in said
+    assert "pickle" not in said
 
 
 def test_a_cut_archive_is_refused(tmp_path: Path) -> None:

@@ -84,6 +84,9 @@ def listing_of_arrays(arrays: Arrays, path: Path) -> Listing:
                 )
             groups.append(given.reshape(-1).astype(str))
     classes = found["", "classes"][1].reshape(-1).astype(str).tolist() if ("", "classes") in found else None
+    if classes is not None and len(set(classes)) < len(classes):
+        twice = sorted({name for name in classes if classes.count(name) > 1})
+        raise InputError("two classes have the same name", where=path, found=shorten(twice), wanted="a name for each")
     if len({array.shape[1:] for array in (*images,)}) > 1 or len({array.shape[1:] for array in labels}) > 1:
         raise InputError("splits differ in the shape of their images or labels", where=path)
     return Listing(
