@@ -154,11 +154,11 @@ def evaluate(
 ) -> Evaluation:
     """Measure any network on any data set of (image tensor, label): one pass, every figure.
 
-    The network is taken as it is, where it is, and gets the images as the data set gives them (those of an
-    ImageSet scaled to 0..1, lying in memory as its filters do); it must give logits (N, K). A network that was trained on prepared images belongs in
-    its `Predictor` (`run.predictor`), which prepares them in the same way, and whose run's ledger counts the look
-    where the images are a split of that run. split: how the data set is called in the
-    result; None takes an ImageSet's own name, and "data" for others. batch_size: None chooses one.
+    The network is taken as it is, where it is, and gets the images as the data set gives them (those of an ImageSet
+    scaled to 0..1, lying in memory as its filters do); it must give logits (N, K). A network that was trained on
+    prepared images belongs in its `Predictor` (`run.predictor`), which prepares them in the same way, and whose run's
+    ledger counts the look where the images are a split of that run. split: how the data set is called in the result;
+    None takes an ImageSet's own name, and "data" for others. batch_size: None chooses one.
 
     Raises InputError: empty data set, labels outside the outputs, outputs that are not finite.
     """
