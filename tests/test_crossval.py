@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from truefit import Evaluation, ImageSet, InputError, Recipe, Trainer, cross_validate
+from truefit.crossval import claim
 from truefit.data.folds import assign, fold_of, groups_of, pool_of
 from truefit.data.imageset import Data
 from truefit.metrics.folds import folds_interval
@@ -133,6 +134,16 @@ def test_the_same_call_again_keeps_complete_folds_and_trains_the_rest(data, tmp_
     assert (whole.evaluation.probabilities == result.evaluation.probabilities).all()
     with pytest.raises(InputError, match="other folds"):
         cross_validate(trainer(), data, folds=4, out=tmp_path / "out")
+
+
+def test_folds_of_other_settings_of_which_none_is_complete_may_be_removed(tmp_path):
+    claim(tmp_path, {"folds": 2})
+    with pytest.raises(InputError, match="or remove this folder: no fold is complete"):
+        claim(tmp_path, {"folds": 3})
+    (tmp_path / "fold-1").mkdir()
+    (tmp_path / "fold-1/evaluation.json").touch()
+    with pytest.raises(InputError, match=r"name another --out$"):
+        claim(tmp_path, {"folds": 3})
 
 
 def test_a_folder_with_anything_else_is_refused(data, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from truefit import InputError, Trainer, load_data
 from truefit.commands import main
 from truefit.data.imageset import Data, ImageSet
+from truefit.errors import NonFiniteError
 from truefit.report.build import write_report
 from truefit.report.search import chart, read_search, shown
 from truefit.runs.folder import RunFolder
@@ -105,3 +107,61 @@ def test_default_whose_trial_was_interrupted_is_tried_again(tmp_path: Path, data
     found = tune(trainer(), data, out=tmp_path / "search", trials=2)
     default = trainer().recipe.optimizer.peak_lr
     assert [trial["state"] for trial in found.trials if trial["lr"] == default][1:] == ["complete"]
+
+
+@pytest.mark.parametrize("wrong", ["lr", "size"])
+def test_a_search_without_a_trial_that_was_done_leaves_nothing(tmp_path: Path, data: Data, wrong: str) -> None:
+    out = tmp_path / "new" / "search"
+    failing = trainer()
+    if wrong == "lr":
+        failing.recipe = replace(failing.recipe, optimizer=replace(failing.recipe.optimizer, lr=1e38))
+        unfit = data
+    else:
+        unfit = replace(data, train=replace(data.train, image_size=7, pixels=data.train.pixels[:, :7, :7].copy()))
+    for place in (out, tmp_path):
+        with pytest.raises(InputError, match=r"not finite|wrong size"):
+            tune(failing, unfit, out=place, trials=2)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_with_trials_that_were_done_stays_where_a_later_one_fails(
+    tmp_path: Path, data: Data, monkeypatch
+) -> None:
+    fit, calls = Trainer.fit, []
+
+    def fails_later(self: Trainer, *arguments: object, **options: object) -> object:
+        calls.append(self)
+        if len(calls) == 2:
+            raise NonFiniteError("the loss is not finite", epoch=0, step=0, indices=None)
+        return fit(self, *arguments, **options)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "fit", fails_later)
+        with pytest.raises(NonFiniteError):
+            tune(trainer(), data, out=tmp_path / "search", trials=2)
+    files = {path: path.read_bytes() for path in (tmp_path / "search").iterdir()}
+    assert sorted(path.name for path in files) == ["ledger.jsonl", "study.db"]
+    other = trainer()
+    other.seed = 1
+    with pytest.raises(InputError, match="other settings") as refused:
+        tune(other, data, out=tmp_path / "search", trials=2)
+    assert "remove this folder" not in str(refused.value)
+    assert {path: path.read_bytes() for path in (tmp_path / "search").iterdir()} == files
+
+
+def test_an_interrupted_search_shows_nothing_of_optunas(tmp_path: Path, data: Data, monkeypatch, caplog) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "fit", interrupted)
+    optuna.logging.enable_propagation()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tune(trainer(), data, out=tmp_path / "search", trials=2)
+    finally:
+        optuna.logging.disable_propagation()
+    assert caplog.text == ""
+    other = trainer()
+    other.seed = 1
+    with pytest.raises(InputError, match="or remove this folder: no trial in it is complete"):
+        tune(other, data, out=tmp_path / "search", trials=2)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from truefit.errors import StorageError
 
+FIX = "make room, or give the right to write there"
+
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in its place in one move.
@@ -65,5 +67,5 @@ def storage_errors(path: Path) -> Iterator[None]:
             f"{path.name} can't be written",
             where=path,
             found=error.strerror or error,
-            fix="make room, or give the right to write there; then go on with --resume",
+            fix=FIX,
         ) from error

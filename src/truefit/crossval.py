@@ -17,8 +17,10 @@ from truefit.errors import InputError
 from truefit.events import Note
 from truefit.fitting.start import refuse_seen, weights_of
 from truefit.metrics.folds import METHOD, folds_interval
+from truefit.repeating import one_of_many
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.files import read_json, write_json
+from truefit.runs.folder import nothing_left
 from truefit.runs.folds import FILE as PLAN
 from truefit.runs.folds import OUT_OF_FOLD
 from truefit.trainer import Trainer
@@ -100,28 +102,30 @@ def cross_validate(
         "options": to_plain(data.options),
     }
     place = None if out is None else Path(out).resolve()
-    if place is not None:
-        claim(place, plan)
-    found = []
-    for fold in range(1, folds + 1):
-        here = None if place is None else place / f"fold-{fold}"
-        if here is not None and (here / "evaluation.json").is_file():
-            trainer.notify(Note(text=f"fold {fold} of {folds}: complete already"))
-            found.append(Evaluation.load(here))
-            continue
-        part = fold_of(data, fold, folds, group_pattern)
-        trainer.notify(Note(text=part.notes[0]))
-        # Not only where there is a config: a process may have been killed while it wrote that.
-        run = trainer.fit(
-            part,
-            out=here,
-            report=report,
-            resume=here is not None,
-            checkpoint_every=checkpoint_every,
-            requeue=requeue,
-        )
-        assert run.evaluation is not None
-        found.append(run.evaluation)
+    with nothing_left(place, (PLAN,)):
+        if place is not None:
+            claim(place, plan)
+        found = []
+        for fold in range(1, folds + 1):
+            here = None if place is None else place / f"fold-{fold}"
+            if here is not None and (here / "evaluation.json").is_file():
+                trainer.notify(Note(text=f"fold {fold} of {folds}: complete already"))
+                found.append(Evaluation.load(here))
+                continue
+            part = fold_of(data, fold, folds, group_pattern)
+            trainer.notify(Note(text=part.notes[0]))
+            # Not only where there is a config: a process may have been killed while it wrote that.
+            with one_of_many(f"fold {fold}", None if out is None else Path(out)):
+                run = trainer.fit(
+                    part,
+                    out=here,
+                    report=report,
+                    resume=here is not None,
+                    checkpoint_every=checkpoint_every,
+                    requeue=requeue,
+                )
+            assert run.evaluation is not None
+            found.append(run.evaluation)
     result = CrossValidation(
         evaluation=replace(pooled(found, number), fingerprint=pool.fingerprint()), folds=tuple(found), out=place
     )
@@ -169,7 +173,8 @@ def claim(place: Path, plan: dict[str, Any]) -> None:
                 "the folder holds other folds",
                 where=place,
                 found=f"another {', '.join(different)}",
-                fix="name another --out",
+                fix="name another --out"
+                + ("" if any(place.glob("fold-*/evaluation.json")) else ", or remove this folder: no fold is complete"),
             )
         return
     if place.exists() and (not place.is_dir() or any(place.iterdir())):

@@ -50,10 +50,13 @@ class DeviceMemoryError(TruefitError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was asked to end by a signal, and has ended between two steps. `exit_code`: 128 + its number."""
+    """Training was asked to end by a signal, and has ended between two steps. `exit_code`: 128 + its number.
 
-    def __init__(self, text: str, number: int) -> None:
-        self.exit_code = 128 + number
+    saved: where a training whose state was saved goes on, such as `epoch 2, step 3`.
+    """
+
+    def __init__(self, text: str, number: int, *, saved: str | None = None) -> None:
+        self.exit_code, self.saved = 128 + number, saved
         super().__init__(text)
 
 
@@ -66,6 +69,11 @@ class NonFiniteError(InputError):
     def __init__(self, what: str, *, epoch: int, step: int, indices: list[int] | None, **details: str) -> None:
         self.epoch, self.step, self.indices = epoch, step, indices
         super().__init__(what, **details)
+
+
+def with_fix(error: StorageError, fix: str) -> StorageError:
+    """The same error with another way to fix it."""
+    return StorageError(error.what, **{**error.details, "fix": fix})
 
 
 def warn(text: str) -> None:

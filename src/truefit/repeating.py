@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
-from truefit.errors import InputError, shorten
+from truefit.errors import InputError, Interrupted, shorten
 from truefit.events import Note, Observer
 from truefit.fitting import keeping
 from truefit.fitting.fit import Fit
 from truefit.fitting.folder import FolderUse, fit_into
 from truefit.runs.evaluation import Evaluation
-from truefit.runs.folder import RunFolder
+from truefit.runs.folder import RunFolder, nothing_left
 from truefit.runs.seeds import FILE, SeedRuns, folder_of
 
 PLOT = "seeds.svg"
@@ -43,6 +45,20 @@ def repeat(
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise InputError("these are no seeds", found=list(seeds), wanted="whole numbers from 0, each once")
     kept = _check(prepare, seeds, out, overwrite=use.overwrite) if out is not None else {}
+    with nothing_left(out):
+        return _train(prepare, seeds, kept, out=out, use=use, notify=notify)
+
+
+def _train(
+    prepare: Callable[[int], Fit],
+    seeds: Sequence[int],
+    kept: dict[int, Evaluation],
+    *,
+    out: Path | None,
+    use: FolderUse,
+    notify: Observer,
+) -> SeedRuns:
+    """Train what is not kept. seeds.json is written after each."""
     evaluations = dict(kept)
     for number, seed in enumerate(seeds, start=1):
         if seed in kept:
@@ -56,7 +72,8 @@ def repeat(
                 found="neither a test nor a validation set",
                 wanted="one of them",
             )
-        run = fit.run() if out is None else fit_into(out / folder_of(seed), fit, use, notify=notify)
+        with one_of_many(f"seed {seed}", out, overwrite=use.overwrite):
+            run = fit.run() if out is None else fit_into(out / folder_of(seed), fit, use, notify=notify)
         assert run.evaluation is not None
         evaluations[seed] = run.evaluation
         if out is not None:
@@ -66,6 +83,20 @@ def repeat(
     if out is not None:
         result.save(out)
     return result
+
+
+@contextmanager
+def one_of_many(which: str, out: Path | None, *, overwrite: bool = False) -> Iterator[None]:
+    """Where one of several trainings is interrupted, say how all of them go on."""
+    try:
+        yield
+    except Interrupted as stop:
+        if stop.saved is None:
+            raise
+        number = stop.exit_code - 128
+        how = f"with --out {out}" + " and without --overwrite" * overwrite
+        text = f"interrupted by {Signals(number).name}: saved; the same command again, {how}, goes on from {which}"
+        raise Interrupted(f"{text}, {stop.saved}", number, saved=f"{which}, {stop.saved}") from None
 
 
 def _check(prepare: Callable[[int], Fit], seeds: Sequence[int], out: Path, *, overwrite: bool) -> dict[int, Evaluation]:

@@ -20,6 +20,7 @@ from truefit.report.build import write_report
 from truefit.report.figure import draw
 from truefit.report.search import chart, read_search, shown
 from truefit.runs.files import write_json
+from truefit.runs.folder import Before
 from truefit.runs.ledger import LEDGER, Ledger
 from truefit.runs.lock import Lock
 from truefit.trainer import Trainer
@@ -59,7 +60,8 @@ def tune(trainer: Trainer, data: Data, *, out: str | Path, trials: int = 20, obs
     trials stand in OUT/study.db (SQLite). trials: how many in all.
 
     Raises InputError without a validation split, for a network that can't be built anew, with max_time or
-    auto_batch_size, where OUT belongs to another search, and where optuna is missing.
+    auto_batch_size, where OUT belongs to another search, and where optuna is missing. Where a search fails before any
+    trial is done, a new OUT is removed again.
     """
     optuna = needs("tune", "optuna")
     require(trials >= 2, "trials", trials, "at least 2")
@@ -75,21 +77,35 @@ def tune(trainer: Trainer, data: Data, *, out: str | Path, trials: int = 20, obs
     place = Path(out).resolve()
     if place.exists() and (not place.is_dir() or (any(place.iterdir()) and not (place / STUDY).is_file())):
         raise InputError("the output folder holds something else than a search", where=place, fix="name another --out")
+    before = Before(place)
     place.mkdir(parents=True, exist_ok=True)
     lock = Lock(place)
+    # It warns of a trial that failed or was interrupted, with a traceback; the exception itself says it.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage: Any = None
+    study: Any = None
     try:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = _study(optuna, place, trainer, data)
+        storage = optuna.storages.RDBStorage(f"sqlite:///{place / STUDY}")
+        study = _study(optuna, storage, place, trainer, data)
         _search(optuna, study, trainer, data, place, trials, observe)
         return _finish(study, trainer, data, place, observe)
+    except Exception:
+        if study is None or not _finished(optuna, study):
+            if storage is not None:
+                # Some systems can't remove a file that is open.
+                storage.remove_session()
+                storage.engine.dispose()
+            lock.release()
+            before.restore((STUDY, f"{STUDY}-journal", LEDGER))
+        raise
     finally:
         lock.release()
 
 
-def _study(optuna: Any, place: Path, trainer: Trainer, data: Data) -> Any:
+def _study(optuna: Any, storage: Any, place: Path, trainer: Trainer, data: Data) -> Any:
     """The study of OUT: a new one, or the one that was broken off."""
     study = optuna.create_study(
-        storage=f"sqlite:///{place / STUDY}",
+        storage=storage,
         study_name="truefit",
         load_if_exists=True,
         direction="maximize",
@@ -109,7 +125,8 @@ def _study(optuna: Any, place: Path, trainer: Trainer, data: Data) -> Any:
             "the search in this folder has other settings",
             where=place,
             found=f"another {', '.join(changed)}",
-            fix="name another --out",
+            fix="name another --out"
+            + ("" if _finished(optuna, study) else ", or remove this folder: no trial in it is complete"),
         )
     if before is None:
         study.set_user_attr("about", about)

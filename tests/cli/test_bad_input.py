@@ -276,6 +276,51 @@ def test_config_file_with_a_mistake(invoke, fruit, tmp_path, text, words):
         assert word in message
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("epoch: 3", "{file}"),
+        ("seed: true", "{file}"),
+        ("seed: -1", "{file}: seed"),
+        ("- a", "{file}"),
+        ("recipe: {epoch: 3}", "{file}: recipe"),
+        ("recipe: {epochs: 0}", "{file}: epochs"),
+        ("recipe: standart", "{file}: recipe"),
+    ],
+)
+def test_a_mistake_in_a_config_file_names_the_file(invoke, fruit, tmp_path, text, where):
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    answer = invoke("train", fruit, "--config", file)
+    assert answer.code == 2
+    assert f"\n  where:  {where.format(file=file)}\n" in answer.err
+    assert "TrainConfig" not in answer.err
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [
+        ("seed: 1\nseed: 2\n", "seed", 2),
+        ("recipe:\n  optimizer:\n    lr: 0.1\n    name: sgd\n    lr: 0.2\n", "lr", 5),
+        ("recipe: {epochs: 1, batch_size: 8, epochs: 2}", "epochs", 1),
+    ],
+)
+def test_a_key_that_stands_twice_in_a_config_file(invoke, fruit, tmp_path, text, key, line):
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    message = refused(invoke, fruit, "--config", file)
+    assert f'the key "{key}" stands twice' in message
+    assert f"where: {file}, line {line} " in message
+
+
+def test_merged_keys_of_a_config_file_are_no_duplicates(invoke, tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("recipe: {<<: {epochs: 3}, epochs: 4}\n")
+    answer = invoke("train", "--config", file, "--print-config")
+    assert answer.code == 0, answer.err
+    assert "\n  epochs: 4\n" in answer.out
+
+
 def test_config_file_that_is_not_there(invoke, fruit):
     message = refused(invoke, fruit, "--config", "nowhere.yaml")
     assert "nowhere.yaml" in message
@@ -319,6 +364,18 @@ def test_number_out_of_range_is_named_with_what_was_found_and_wanted(invoke, fru
     assert "wanted:" in message
 
 
+@pytest.mark.parametrize("option", ["--seed", "--split-seed"])
+def test_a_seed_that_no_generator_takes(invoke, fruit, option):
+    message = refused(invoke, fruit, *SMALL, option, "9" * 23)
+    assert f"{option[2:].replace('-', '_')} is out of range" in message
+    assert "wanted: from 0 to below 2^63" in message
+
+
+@pytest.mark.parametrize(("option", "usual"), [("--accumulate", 1), ("--batch-size", 64), ("--epochs", 10)])
+def test_zero_where_some_are_wanted_suggests_the_usual(invoke, fruit, option, usual):
+    assert refused(invoke, fruit, option, "0").endswith(f"fix: {option} {usual}")
+
+
 @pytest.mark.parametrize("words", [["--epochs", "ten"], ["--epochs", "2.5"], ["--lr", "fast"], ["--batch-size"]])
 def test_what_is_no_number(invoke, fruit, words):
     assert words[0] in refused(invoke, fruit, *words)
@@ -358,6 +415,15 @@ def test_unavailable_device(invoke, fruit, device):
     assert "cpu" in message
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_unavailable_device_for_a_run_to_be_gone_on_with(invoke, trained, fruit):
+    before = (trained.folder / "config.json").read_bytes()
+    message = refused(invoke, fruit, *SMALL, "--device", "cuda", "--out", trained.folder, "--resume")
+    assert 'device "cuda" is not available' in message
+    assert "wanted: cpu" in message
+    assert (trained.folder / "config.json").read_bytes() == before
+
+
 # The output folder
 
 
@@ -382,6 +448,9 @@ def test_output_folder_that_cannot_be_written(invoke, fruit, place):
     assert "can't be written" in message
     assert place in message
     assert "fix:" in message
+    if place.startswith("file"):
+        assert "file is a file, not a folder" in message
+        assert "no right" not in message
 
 
 def test_default_output_folder_below_a_file(invoke, fruit):

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from fruit import SMALL
 
 from truefit.commands import COMMANDS
 
@@ -129,3 +130,44 @@ def test_a_reader_that_leaves_early_gets_no_traceback(trained, fruit):
     os.close(write)
     assert "Traceback" not in done.stderr
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("words", [(), ("-h",), ("--version",), ("train", "--help"), ("train", "--print-config")])
+def test_a_reader_that_has_gone_before_the_first_word_gets_no_complaint(words):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([TRUEFIT, *words], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.fixture
+def full_disk():
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this machine")
+    with Path("/dev/full").open("w") as full:
+        yield full
+
+
+@pytest.mark.parametrize("words", [["train", "--print-config"], ["--version"], ["predict"], ["predict", "--json"]])
+def test_a_full_disk_behind_stdout_is_one_error_without_a_traceback(trained, fruit, full_disk, words):
+    words = [*words, trained.folder, fruit] if words[0] == "predict" else words
+    done = subprocess.run([TRUEFIT, *words], stdout=full_disk, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: the output can't be written\n  where:  standard output\n  found:  No space left on device\n"
+    )
+
+
+@pytest.mark.parametrize("more", [["--json", "--quiet"], []])
+def test_a_run_is_whole_and_named_where_what_is_said_of_it_finds_no_room(fruit, full_disk, tmp_path, more):
+    words = ["train", fruit, *SMALL, "--epochs", "1", "--out", "run", *more]
+    done = subprocess.run(
+        [TRUEFIT, *words], cwd=tmp_path, stdout=full_disk, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the output can't be written\n  where:  standard output\n")
+    assert "Traceback" not in done.stderr
+    # What is said while it trains ends it; what is said afterwards is too late for that.
+    assert (tmp_path / "run" / "evaluation.json").is_file() == bool(more)
+    assert ("the run is whole: run" in done.stderr) == bool(more)

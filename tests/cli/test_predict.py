@@ -218,6 +218,13 @@ def test_half_an_image_from_a_real_pipe_is_unreadable(trained, stored, tmp_path)
     assert done.stderr.startswith(b"unreadable: -: ")
 
 
+def test_closed_standard_input_is_an_error(trained, tmp_path):
+    ask = f"'{Path(sys.executable).with_name('truefit')}' predict '{trained.folder}' - <&-"
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, cwd=tmp_path, timeout=200, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: standard input is closed\n")
+
+
 def test_wrong_ways_to_ask(invoke, trained, fruit, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
     for words, says in [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
@@ -11,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fruit import SMALL
 
+from truefit import InputError, Trainer
+from truefit.checkpoint.saver import Saver
 from truefit.commands import main
 
 Call = Callable[..., Any]
@@ -98,3 +102,70 @@ def test_unfinished_folds_are_refused(made: dict[str, Any], place: Path, invoke:
     for words in (("report", folder), ("compare", folder, folder)):
         answer = invoke(*words)
         assert (answer.code, "this cross-validation is not finished" in answer.err) == (2, True), answer.err
+
+
+@pytest.mark.parametrize("many", ["--folds", "--seeds"])
+@pytest.mark.parametrize("wrong", [("--lr", "1e38"), ("--image-size", "7"), ("--device", "cuda")])
+def test_many_trainings_of_which_none_came_to_anything_leave_nothing(
+    fruit: Path, invoke: Call, many: str, wrong: tuple[str, str]
+) -> None:
+    if wrong[1] == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    answer = invoke("train", fruit, *SMALL, "--epochs", "1", many, "2", *wrong, "--out", "made/out")
+    assert answer.code == 2, answer.err
+    assert not Path("made").exists()
+    Path("out").mkdir()
+    assert invoke("train", fruit, *SMALL, "--epochs", "1", many, "2", *wrong, "--out", "out").code == 2
+    assert list(Path("out").iterdir()) == []
+
+
+def test_folds_that_are_complete_stay_where_a_later_one_fails(
+    fruit: Path, invoke: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = Trainer.fit
+
+    def fails_in_the_second(self: Trainer, *data: Any, **options: Any) -> Any:
+        if options["out"].name == "fold-2":
+            raise InputError("something else")
+        return fit(self, *data, **options)
+
+    words = ("train", fruit, *SMALL, "--epochs", "1", "--folds", "2", "--no-report", "--out", "out")
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "fit", fails_in_the_second)
+        assert invoke(*words).code == 2
+    assert sorted(path.name for path in Path("out").iterdir()) == ["fold-1", "folds.json"]
+    # Another recipe is refused, and touches nothing.
+    assert invoke(*words, "--lr", "1e38").code == 2
+    assert sorted(path.name for path in Path("out").iterdir()) == ["fold-1", "folds.json"]
+    answer = invoke(*words)
+    assert (answer.code, "fold 1 of 2: complete already" in answer.out) == (0, True), answer.err
+
+
+@pytest.mark.parametrize(("many", "which"), [("--folds", "fold 1"), ("--seeds", "seed 0")])
+def test_an_interruption_of_many_trainings_names_what_goes_on(
+    fruit: Path, invoke: Call, monkeypatch: pytest.MonkeyPatch, many: str, which: str
+) -> None:
+    words = ("train", fruit, *SMALL, "--epochs", "3", many, "2", "--no-report", "--out", "out")
+    with monkeypatch.context() as patched:
+        patched.setattr(Saver, "end_of_epoch", _interrupted_after_an_epoch)
+        answer = invoke(*words)
+    assert answer.code == 130
+    said = f"interrupted by SIGINT: saved; the same command again, with --out out, goes on from {which}, epoch 2"
+    assert said in answer.err
+    assert "--resume" not in answer.err
+    answer = invoke(*words)
+    assert answer.code == 0, answer.err
+
+
+def _interrupted_after_an_epoch(saver: Saver) -> None:
+    saver.signals.ends_with = signal.SIGINT
+    saver._due = True
+    saver._between_steps()
+
+
+def test_seeds_that_replace_others_go_on_without_overwrite(
+    fruit: Path, invoke: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Saver, "end_of_epoch", _interrupted_after_an_epoch)
+    answer = invoke("train", fruit, *SMALL, "--epochs", "3", "--seeds", "2", "--overwrite", "--out", "out")
+    assert "the same command again, with --out out and without --overwrite, goes on from seed 0, epoch 2" in answer.err

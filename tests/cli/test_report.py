@@ -202,3 +202,14 @@ print(code, seen, "jinja2" in sys.modules, "matplotlib" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.strip() == "0 [] True False"
+
+
+def test_a_folder_without_the_right_to_write_is_told_in_words_that_fit(invoke, run, monkeypatch):
+    def fails(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("truefit.runs.files._write_text", fails)
+    answer = invoke("report", run)
+    assert answer.code == 1
+    assert "give the right to write there, or name another --out" in answer.err
+    assert "--resume" not in answer.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from truefit.commands.runs import _ORDERS
+from truefit.runs.lock import Lock
 
 
 @pytest.fixture
@@ -98,6 +100,35 @@ def test_rm_never_removes_what_is_no_run(invoke, two, what):
     answer = invoke("runs", "rm", "runs/b", place, "--yes")
     assert answer.code == 2
     assert sorted(two.rglob("*")) == before
+
+
+def test_rm_speaks_of_removing_and_not_of_an_output_folder(invoke, two, monkeypatch):
+    (two / "b" / "thesis.txt").write_text("mine")
+    foreign = invoke("runs", "rm", "runs/b", "--yes")
+    (two / "b" / "thesis.txt").unlink()
+    lock = Lock(two / "b")
+    taken = invoke("runs", "rm", "runs/b", "--yes")
+    lock.release()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "access", lambda *_: False)
+        refused = invoke("runs", "rm", "runs/b", "--yes")
+
+    def fails(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(shutil, "rmtree", fails)
+    failed = invoke("runs", "rm", "runs/b", "--yes")
+    assert [answer.code for answer in (foreign, taken, refused, failed)] == [2, 2, 2, 1]
+    for answer, said in (
+        (foreign, "fix:    move thesis.txt elsewhere"),
+        (taken, "fix:    wait until it has ended"),
+        (refused, "fix:    give the right to write there"),
+        (failed, "found:  Permission denied"),
+    ):
+        assert said in answer.err
+        assert "--out" not in answer.err
+        assert "replaced" not in answer.err
+    assert (two / "b" / "config.json").is_file()
 
 
 def test_init_writes_a_script_that_trains_as_it_is(invoke):

@@ -595,6 +595,15 @@ def test_divergence_names_epoch_step_and_samples_and_leaves_no_run(invoke, fruit
     assert not Path("run").exists()
 
 
+def test_a_dry_run_with_much_too_large_a_learning_rate_names_it(invoke, fruit):
+    words = ["--optimizer", "sgd", "--lr", "1e38", "--schedule", "constant", "--schedule.warmup", "0", *NO_AVERAGE]
+    answer = invoke("train", fruit, *SMALL, *words, "--dry-run", "--out", "run")
+    assert answer.code == 2
+    assert "outputs are not finite" in answer.err
+    assert "fix:    lower the learning rate" in answer.err
+    assert not Path("run").exists()
+
+
 def test_images_that_differ_in_size_are_brought_to_one_and_said(invoke, tmp_path):
     folder = draw_classes(tmp_path / "mixed", 10)
     draw(folder / "apple" / "large.png", COLOURS["apple"], 1, side=50)

@@ -18,7 +18,7 @@ from truefit.data.batch import Batches
 from truefit.data.batches import make_batches, reading_workers
 from truefit.data.cachefile import CacheFile
 from truefit.data.images import MixedSizes
-from truefit.data.imageset import Data, ImageSet
+from truefit.data.imageset import Data, ImageSet, is_decoded_each_time
 from truefit.data.lookup import load_data
 from truefit.data.processes import processes
 from truefit.errors import InputError, TruefitWarning
@@ -137,7 +137,7 @@ def files(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> ImageSet:
     """112 images that are decoded from their files each time."""
     monkeypatch.setenv("TRUEFIT_CACHE", "off")
     found = load_data(pictures, memory_share=0).train
-    assert found.is_files
+    assert is_decoded_each_time(found)
     return found
 
 

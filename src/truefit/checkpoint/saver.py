@@ -150,7 +150,9 @@ class Saver:
         position = self._save()
         self.wait()
         place = "" if self.place is None else f"--out {self.place} "
-        raise Interrupted(f"interrupted by {name}: saved; {place}--resume goes on from {position}", number)
+        raise Interrupted(
+            f"interrupted by {name}: saved; {place}--resume goes on from {position}", number, saved=str(position)
+        )
 
     @property
     def _can_save(self) -> bool:

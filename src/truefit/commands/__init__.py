@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 from truefit import dist
+from truefit.commands.streams import let_go, no_room_told
 from truefit.errors import InputError, TruefitError, nearest
 
 COMMANDS = {
@@ -54,6 +55,34 @@ EXIT_CODES = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `truefit ARGUMENTS` and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A file name need not be text; printing it must not end the command.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with no_room_told():
+            return _run(words)
+    except TruefitError as error:
+        if dist.may_tell_error(error):
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    except KeyboardInterrupt as stop:
+        if dist.may_tell_error(stop):
+            print(str(stop) or "interrupted", file=sys.stderr)
+        return getattr(stop, "exit_code", 130)
+    except BrokenPipeError:
+        # The reader of a pipe has gone.
+        return 1
+    except Exception as error:
+        if dist.may_tell_error(error):
+            raise
+        return 1
+    finally:
+        let_go()
+
+
+def _run(words: list[str]) -> int:
+    """What the words ask for; its exit code."""
     if not words:
         print(GREETING)
         return 0
@@ -72,36 +101,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    for stream in (sys.stdout, sys.stderr):
-        # A file name need not be text; printing it must not end the command.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        if dist.started_together() > 1 and words[0] not in SHARED:
-            raise InputError(
-                f"truefit {words[0]} works in one process",
-                found=f"{dist.started_together()} processes",
-                wanted=f"truefit {' or '.join(SHARED)}, which share the work",
-                fix="start it without torchrun",
-            )
-        code: int = importlib.import_module(f"truefit.commands.{words[0].replace('-', '_')}").main(words[1:])
-        return code
-    except TruefitError as error:
-        if dist.may_tell_error(error):
-            print(f"error: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
-    except KeyboardInterrupt as stop:
-        if dist.may_tell_error(stop):
-            print(str(stop) or "interrupted", file=sys.stderr)
-        return getattr(stop, "exit_code", 130)
-    except BrokenPipeError:
-        # The reader of a pipe has gone; python would complain once more when closing stdout.
-        sys.stderr.close()
-        return 1
-    except Exception as error:
-        if dist.may_tell_error(error):
-            raise
-        return 1
+    if dist.started_together() > 1 and words[0] not in SHARED:
+        raise InputError(
+            f"truefit {words[0]} works in one process",
+            found=f"{dist.started_together()} processes",
+            wanted=f"truefit {' or '.join(SHARED)}, which share the work",
+            fix="start it without torchrun",
+        )
+    code: int = importlib.import_module(f"truefit.commands.{words[0].replace('-', '_')}").main(words[1:])
+    return code
 
 
 def _overview() -> str:

@@ -41,7 +41,10 @@ def main(arguments: Sequence[str]) -> int:
     from truefit.events import nobody
     from truefit.loading import calibrate, load
     from truefit.progress import Bar
+    from truefit.runs.folder import RunFolder
 
+    # Before anything is measured.
+    RunFolder.open(command.run).check_writable("model")
     run = load(command.run, network=supplied_network(command.model), device=command.device)
     bar = Bar()
     try:

@@ -58,8 +58,12 @@ def _run(command: EvaluateCommand) -> int:
     from truefit.events import Event, Note, nobody
     from truefit.loading import evaluate_run, load
     from truefit.progress import Bar, Lines
+    from truefit.runs.folder import RunFolder
 
     stream = human_stream(command.json)
+    if dist.is_first():
+        # Before anything is measured.
+        RunFolder.open(command.run).check_writable("evaluations")
     run = load(command.run, network=supplied_network(command.model), device=command.device)
     bar = Bar()
     lines = Lines(stream)

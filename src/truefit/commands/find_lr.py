@@ -38,6 +38,8 @@ class FindLrCommand:
     """auto, cpu, cuda, cuda:1, mps."""
     out: Path | None = None
     """A file for the plot: .svg, .png or .pdf."""
+    overwrite: bool = False
+    """Replace the file where there is one."""
     json: bool = False
     """Print one machine-readable line on stdout; everything else goes to stderr."""
 
@@ -49,6 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     from truefit import rng
     from truefit.commands.output import human_stream, print_json
     from truefit.commands.supplied import is_own, supplied_network
+    from truefit.config import require
     from truefit.data.lookup import load_data
     from truefit.errors import InputError
     from truefit.find_lr import find_lr
@@ -56,12 +59,17 @@ def main(arguments: Sequence[str]) -> int:
     from truefit.recipes.lookup import find_recipe
     from truefit.trainer import Trainer
 
+    require(0 <= command.seed < 2**63, "seed", command.seed, "from 0 to below 2^63")
     if command.out is not None and (
-        command.out.suffix not in (".svg", ".png", ".pdf") or not command.out.absolute().parent.is_dir()
+        command.out.suffix not in (".svg", ".png", ".pdf")
+        or not command.out.absolute().parent.is_dir()
+        or command.out.is_dir()
     ):
         raise InputError(
             "the plot can't be written", where=command.out, wanted="a .svg, .png or .pdf in a folder that exists"
         )
+    if command.out is not None and command.out.exists() and not command.overwrite:
+        raise InputError("there is a file in the way", where=command.out, fix="name another --out, or say --overwrite")
     recipe = find_recipe(command.recipe)
     if command.optimizer is not None:
         recipe = recipe.with_optimizer(command.optimizer)

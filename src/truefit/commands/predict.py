@@ -149,6 +149,10 @@ def _sources(words: Sequence[str]) -> list[Path] | bytes:
     files: list[Path] = []
     for word in words:
         if word == STDIN:
+            if sys.stdin is None:
+                raise InputError(
+                    "standard input is closed", where=STDIN, wanted="an image's bytes, or paths, a line each"
+                )
             content = sys.stdin.buffer.read()
             if _is_image(content):
                 if len(words) > 1:

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from truefit.atomic import FIX
 from truefit.commands.arguments import parse
+from truefit.errors import StorageError, with_fix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,10 @@ def main(arguments: Sequence[str]) -> int:
     from truefit.commands.output import human_stream, print_json
     from truefit.report.build import write_report
 
-    place = write_report(command.runs, out=command.out, form=command.format, overwrite=command.overwrite)
+    try:
+        place = write_report(command.runs, out=command.out, form=command.format, overwrite=command.overwrite)
+    except StorageError as error:
+        raise with_fix(error, f"{FIX}, or name another --out") from error
     if not command.quiet:
         print(f"written to {place}", file=human_stream(command.json))
     if command.json:

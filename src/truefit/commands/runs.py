@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from truefit.commands.arguments import parse
-from truefit.errors import InputError
+from truefit.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from truefit.runs.record import Record
@@ -132,9 +132,7 @@ def _remove(command: RemoveCommand) -> int:
     for place in command.runs:
         if place.is_symlink() or not (place / "config.json").is_file():
             raise InputError("this is no run, and is not removed", where=place, wanted="a folder of truefit train")
-        # Raises where there is anything in it that is none of a run's.
-        RunFolder.check_new(place, overwrite=True)
-        RunFolder.open(place).read_config()
+        RunFolder.check_removable(place)
     if not command.yes:
         if not sys.stdin.isatty():
             raise InputError("there is nobody to ask", fix="--yes")
@@ -144,7 +142,18 @@ def _remove(command: RemoveCommand) -> int:
             return 1
     for place in command.runs:
         # Taken first: a run that is being written is refused.
-        folder = RunFolder.take(place)
-        folder.remove()
+        try:
+            folder = RunFolder.take(place)
+        except InputError as error:
+            raise InputError(error.what, **{**error.details, "fix": "wait until it has ended"}) from error
+        try:
+            folder.remove()
+        except OSError as error:
+            raise StorageError(
+                "the run can't be removed",
+                where=place,
+                found=error.strerror or error,
+                fix="give the right to write there",
+            ) from error
         print(f"removed: {place}")
     return 0

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import tyro
 import yaml
@@ -70,8 +70,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require(self.image_size is None or self.image_size >= 1, "image_size", self.image_size, "at least 1")
         require(self.workers >= 0, "workers", self.workers, "at least 0")
-        require(self.seed >= 0, "seed", self.seed, "at least 0")
-        require(self.split_seed >= 0, "split_seed", self.split_seed, "at least 0")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "from 0 to below 2^63")
+        require(0 <= self.split_seed < 2**63, "split_seed", self.split_seed, "from 0 to below 2^63")
         fraction = self.val_fraction
         require(fraction is None or 0 <= fraction < 1, "val_fraction", fraction, "a fraction from 0 to below 1")
         if self.max_time is not None:
@@ -232,11 +232,43 @@ def _value(arguments: Sequence[str], option: str) -> str | None:
     return found
 
 
+class _Loader(yaml.SafeLoader):
+    """SafeLoader, but that a key which stands twice is an error: it lets the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.value in lines:
+                raise InputError(
+                    f'the key "{key.value}" stands twice',
+                    where=f"line {line}",
+                    found=f"the first one in line {lines[key.value]}",
+                    fix="leave one of them out",
+                )
+            lines[str(key.value)] = line
+        return super().construct_mapping(node, deep)
+
+
 def _read_config(path: Path, base: TrainConfig) -> TrainConfig:
+    """The settings of a config file; InputError names the file, and the place in it."""
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        return _settings_of(plain, base)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError("the config file can't be read", where=path, found=error, wanted="YAML") from error
+    except InputError as error:
+        place = error.details.get("where", TrainConfig.__name__).removeprefix("--")
+        # At the top there is nothing to name but the file.
+        inside = "" if place == TrainConfig.__name__ else f", {place}" if place.startswith("line ") else f": {place}"
+        raise InputError(error.what, **{**error.details, "where": f"{path}{inside}"}) from error
+
+
+def _settings_of(plain: Any, base: TrainConfig) -> TrainConfig:
+    """The settings that stand in a config file; what is missing is as in `base`."""
+    if plain is not None and not isinstance(plain, dict):
+        raise InputError("a mapping is wanted", found=repr(plain), wanted="keys and values")
     if isinstance(plain, dict) and isinstance(plain.get("recipe"), str):
         base = _of_recipe(plain.pop("recipe"))
     recipe = plain.get("recipe") if isinstance(plain, dict) else None

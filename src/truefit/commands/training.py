@@ -22,6 +22,7 @@ from truefit.commands.output import (
     print_json,
 )
 from truefit.commands.repeated import beyond_one_training, run_curve, run_folds, run_seeds
+from truefit.commands.streams import no_room_told
 from truefit.commands.supplied import is_own, supplied_network
 from truefit.config import require
 from truefit.data.imageset import Data
@@ -77,25 +78,34 @@ def run(command: TrainCommand, config: TrainConfig, begun: float) -> int:
                 return 3
             trainer.tried = tuple(checkup.findings)
         start = time.perf_counter()
-        trained = trainer.fit(
-            data,
-            out=out,
-            overwrite=command.overwrite,
-            report=command.report,
-            select_on=config.select_on,
-            resume=command.resume,
-            checkpoint_every=command.checkpoint_every,
-            requeue=command.requeue,
-            begun=begun,
-        )
+        with no_room_told(lambda: _kept(out)):
+            trained = trainer.fit(
+                data,
+                out=out,
+                overwrite=command.overwrite,
+                report=command.report,
+                select_on=config.select_on,
+                resume=command.resume,
+                checkpoint_every=command.checkpoint_every,
+                requeue=command.requeue,
+                begun=begun,
+            )
         fit_seconds = time.perf_counter() - start
     finally:
         bar.close()
-    if not command.quiet:
-        _print(trained, out, stream)
-    if command.json:
-        print_json(_as_json(trained, out, fit_seconds, evaluation.seconds))
+    with no_room_told(lambda: _kept(out)):
+        if not command.quiet:
+            _print(trained, out, stream)
+        if command.json:
+            print_json(_as_json(trained, out, fit_seconds, evaluation.seconds))
     return 0
+
+
+def _kept(out: Path) -> str | None:
+    """What there is of a training, where nobody can be told how it goes, or went."""
+    if RunFolder(out).is_finished():
+        return f"make room for what is said; the run is whole: {out}"
+    return f"what was trained is kept in {out}: go on with --resume" if any(out.glob("checkpoints/*")) else None
 
 
 class _Stopwatch:

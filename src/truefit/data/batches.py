@@ -20,7 +20,7 @@ from truefit.data.augment import Draw, Pipeline
 from truefit.data.batch import Batch, Batches
 from truefit.data.collate import collate, count_samples, distinct_labels
 from truefit.data.fetch import Fetch, Requests, as_it_is, leave_signals_to_training
-from truefit.data.imageset import ImageSet
+from truefit.data.imageset import ImageSet, is_decoded_each_time
 from truefit.data.mixing import Mixing
 from truefit.data.plan import Plan
 from truefit.data.processes import cores
@@ -175,7 +175,7 @@ class DatasetBatches(_Planned):
         self.mixing = mixing
         self.fetch = Fetch(dataset)
         self.device, self.pipeline, self.workers = device, pipeline, workers
-        files = workers > 0 and type(dataset) is ImageSet and dataset.is_files
+        files = workers > 0 and type(dataset) is ImageSet and is_decoded_each_time(dataset)
         self._readers = Readers(dataset, workers) if files else None  # type: ignore[arg-type]
         self._loader: DataLoader[Any] | None = None
         self._requests: list[tuple[int, list[int]]] = []
@@ -339,7 +339,7 @@ def holds_bytes(dataset: Any) -> bool:
 
 def reading_workers(dataset: Dataset[Any]) -> int:
     """Processes that read a data set by default: some for image files that are decoded in every epoch, else none."""
-    many = isinstance(dataset, ImageSet) and dataset.is_files and len(dataset) >= WORKERS_FROM
+    many = isinstance(dataset, ImageSet) and is_decoded_each_time(dataset) and len(dataset) >= WORKERS_FROM
     return min(cores(), MOST_WORKERS) if many else 0
 
 

@@ -116,48 +116,8 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
             return self.pixels[rows]
         if self.cached is not None:
             return self.cached.read(rows)
-        files = self.files(rows)
-        return self.decoded(files, *self.decoder()(files))
-
-    @property
-    def is_files(self) -> bool:
-        """Whether each image is a file of its own that is decoded whenever it is asked for."""
-        return self.paths is not None and self.pixels is None and self.cached is None and self.packed is None
-
-    def files(self, indices: Indices) -> Packed | list[str]:
-        """The encoded images at `indices`. Raises InputError where there are none."""
-        if self.packed is not None:
-            return self.packed.subset(np.asarray(indices, np.int64))
-        if self.paths is None:
-            raise InputError("images without pixels need paths", where=self.split)
-        return [self.paths[row] for row in indices]
-
-    def decoder(self, threads: int | None = None) -> Callable[[Encoded], tuple[Pixels | None, dict[int, str]]]:
-        """What decodes `files`, by so many threads, to the pixels of this set; it can be pickled.
-
-        Raises InputError where the set has no size to bring them to.
-        """
-        if self.image_size is None:
-            raise InputError("images without pixels need an image_size", where=self.split)
-        return partial(
-            decode_files,
-            size=self.image_size,
-            resize=self.resize,
-            interpolation=self.interpolation,
-            threads=threads,
-        )
-
-    def decoded(self, files: Packed | list[str], pixels: Pixels | None, unreadable: dict[int, str]) -> Pixels:
-        """What `decode_files` gave for `files`. Raises InputError where some could not be read."""
-        if unreadable or pixels is None:
-            named = files if isinstance(files, list) else files.names()
-            raise InputError(
-                "images that were there at the start can no longer be read",
-                where=self.split,
-                found=shorten(f"{named[at]} ({reason})" for at, reason in unreadable.items()),
-                wanted="files that stay as they are during a run",
-            )
-        return pixels
+        files = files_of(self, rows)
+        return whole(self, files, *decoder_of(self)(files))
 
     def subset(self, indices: Indices, split: str | None = None) -> ImageSet:
         """The images at `indices`, in that order, as a set of its own (named `split` if given).
@@ -229,6 +189,48 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         digest.update(("files" if shape is None else f"{shape}").encode())
         digest.update(self._digests)
         return f"blake2b:{digest.hexdigest()}"
+
+
+def is_decoded_each_time(images: ImageSet) -> bool:
+    """Whether each image is a file of its own that is decoded whenever it is asked for."""
+    return images.paths is not None and images.pixels is None and images.cached is None and images.packed is None
+
+
+def files_of(images: ImageSet, indices: Indices) -> Packed | list[str]:
+    """The encoded images at `indices`. Raises InputError where there are none."""
+    if images.packed is not None:
+        return images.packed.subset(np.asarray(indices, np.int64))
+    if images.paths is None:
+        raise InputError("images without pixels need paths", where=images.split)
+    return [images.paths[row] for row in indices]
+
+
+def decoder_of(
+    images: ImageSet, threads: int | None = None
+) -> Callable[[Encoded], tuple[Pixels | None, dict[int, str]]]:
+    """What decodes `files_of` by so many threads; it can be pickled. InputError where the set has no size for them."""
+    if images.image_size is None:
+        raise InputError("images without pixels need an image_size", where=images.split)
+    return partial(
+        decode_files,
+        size=images.image_size,
+        resize=images.resize,
+        interpolation=images.interpolation,
+        threads=threads,
+    )
+
+
+def whole(images: ImageSet, files: Packed | list[str], pixels: Pixels | None, unreadable: dict[int, str]) -> Pixels:
+    """What decoding `files` gave. Raises InputError where some could not be read."""
+    if unreadable or pixels is None:
+        named = files if isinstance(files, list) else files.names()
+        raise InputError(
+            "images that were there at the start can no longer be read",
+            where=images.split,
+            found=shorten(f"{named[at]} ({reason})" for at, reason in unreadable.items()),
+            wanted="files that stay as they are during a run",
+        )
+    return pixels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from truefit.data.images import Pixels, mapped
-from truefit.data.imageset import ImageSet
+from truefit.data.imageset import ImageSet, decoder_of, files_of, whole
 from truefit.data.processes import Processes, processes
 from truefit.errors import warn
 
@@ -19,7 +19,7 @@ class Readers:
     """Decodes the files of a set in `count` processes, which have no torch in them: they take a tenth of the memory of
     torch's workers, which are copies of this process. They are started when first needed, and end with this object.
 
-    images: a set whose images are files that are decoded each time (`ImageSet.is_files`).
+    images: a set whose images are files that are decoded each time (`is_decoded_each_time`).
     """
 
     def __init__(self, images: ImageSet, count: int) -> None:
@@ -54,10 +54,10 @@ class Readers:
 
     def _decoded(self, rows: list[int]) -> Pixels:
         assert self._running is not None
-        decode, files = self.images.decoder(threads=1), self.images.files(rows)
+        decode, files = decoder_of(self.images, threads=1), files_of(self.images, rows)
         try:
             found = self._running.call(decode, files)
         except OSError as error:
             warn(f"{error}; its images are decoded by this process")
             found = decode(files)
-        return self.images.decoded(files, *found)
+        return whole(self.images, files, *found)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -31,7 +32,7 @@ from truefit.optim.optimizers import build_optimizer
 from truefit.optim.schedules import Schedule
 from truefit.optim.weight_mean import STATISTICS_SAMPLES, WeightMean
 from truefit.precision import Precision, describe
-from truefit.runs.evaluation import Evaluation
+from truefit.runs.evaluation import NOT_FINITE, Evaluation
 from truefit.runs.folder import RunFolder
 
 
@@ -229,17 +230,18 @@ class Epochs:
         self.setup.plan.notify(Note(text=f"going on from {found.position} ({found.path})"))
 
     def _measure(self, batches: Batches, split: str, epoch: int, observe: Observer) -> Evaluation:
-        return measure(
-            self.setup.module,
-            batches,
-            classes=self.setup.classes,
-            split=split,
-            epoch=epoch,
-            averaging=self.setup.config.averaging,
-            thresholds=self.setup.config.thresholds,
-            precision=Precision(self.setup.settings.precision, self.setup.device),
-            observe=observe,
-        )
+        with rate_named():
+            return measure(
+                self.setup.module,
+                batches,
+                classes=self.setup.classes,
+                split=split,
+                epoch=epoch,
+                averaging=self.setup.config.averaging,
+                thresholds=self.setup.config.thresholds,
+                precision=Precision(self.setup.settings.precision, self.setup.device),
+                observe=observe,
+            )
 
     def _measure_training(self, epoch: int, observe: Observer) -> Evaluation | None:
         setup = self.setup
@@ -276,6 +278,18 @@ class Epochs:
     def selected_on(self) -> str | None:
         """The split that chose the weights."""
         return None if self.best.weights is None else self.setup.plan.select_on
+
+
+@contextmanager
+def rate_named() -> Iterator[None]:
+    """Where outputs after a step of training are not finite, say that the learning rate may be why."""
+    try:
+        yield
+    except InputError as error:
+        if error.what != NOT_FINITE:
+            raise
+        fix = f"lower the learning rate; or {error.details['fix']}"
+        raise InputError(error.what, **{**error.details, "fix": fix}) from error
 
 
 def _shortened(batches: Batches, steps: int | None, clock: Clock | None) -> Batches:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from truefit.data.imageset import Data
 from truefit.events import Note
 from truefit.fitting.batch_size import choose_batch_size
 from truefit.fitting.description import describe_model, golden_images
-from truefit.fitting.epochs import Epochs
+from truefit.fitting.epochs import Epochs, rate_named
 from truefit.fitting.keeping import Keeping
 from truefit.fitting.memory import is_out_of_memory, out_of_memory
 from truefit.fitting.plan import AnySet, FitPlan
@@ -147,15 +147,16 @@ class Fit:
         split, dataset = self.measured_on()
         if dataset is None:
             return None
-        return evaluate_predictor(
-            self.predictor(),
-            dataset,
-            split=split,
-            selected_on=self.epochs.selected_on,
-            weights=self.epochs.weights,
-            looks=self._look(split, dataset),
-            observe=self.setup.plan.notify,
-        )
+        with rate_named() if self.epochs.history else nullcontext():
+            return evaluate_predictor(
+                self.predictor(),
+                dataset,
+                split=split,
+                selected_on=self.epochs.selected_on,
+                weights=self.epochs.weights,
+                looks=self._look(split, dataset),
+                observe=self.setup.plan.notify,
+            )
 
     def measured_on(self) -> tuple[str, AnySet | None]:
         """The split of the final evaluation: test, else validation; None where there is neither."""

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from truefit import dist
+from truefit.atomic import FIX
 from truefit.checkpoint.interval import Interval
 from truefit.checkpoint.signals import Signals
 from truefit.checkpoint.store import Found
+from truefit.errors import StorageError, with_fix
 from truefit.events import Observer
 from truefit.fitting.fit import Fit
 from truefit.fitting.keeping import Keeping, is_done, take_up
@@ -62,6 +64,8 @@ def fit_into(path: str | Path, fit: Fit, use: FolderUse, *, notify: Observer) ->
                 with dist.alone():
                     use.after(run, fit)
         return run
+    except StorageError as error:
+        raise with_fix(error, f"{error.details.get('fix', FIX)}; then go on with --resume") from error
     finally:
         if folder is not None:
             folder.release()

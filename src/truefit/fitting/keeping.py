@@ -16,7 +16,7 @@ from truefit.checkpoint.store import Found, Store
 from truefit.config import flat, from_plain, to_plain
 from truefit.errors import InputError, shorten
 from truefit.events import Note, Observer
-from truefit.precision import Settings
+from truefit.precision import Settings, find_device
 from truefit.recipes.recipe import Recipe, ScheduleConfig
 from truefit.runs.folder import RunFolder
 
@@ -61,13 +61,18 @@ class Keeping:
 
 
 def settings_of(folder: RunFolder | None, device: str | None, workers: int) -> Settings | None:
-    """The settings of the run that stands in a folder, to be used again; None where there is none to be read."""
+    """The settings of the run that stands in a folder, to be used again; None where there is none to be read.
+
+    Raises InputError where the device, the one that is named or else the run's, is not available.
+    """
     try:
         plain = folder.read_config()["settings"] if folder is not None else None
     except (InputError, KeyError):
         return None
     if plain is None:
         return None
+    if device is not None:
+        find_device(device)
     settings = {**plain, "workers": workers, "device": device or plain.get("device")}
     if device is None and str(settings["device"]).startswith("cuda") and not torch.cuda.is_available():
         raise InputError(

@@ -328,7 +328,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name in ("epochs", "batch_size", "accumulate"):
+        for name, usual in (("epochs", 10), ("batch_size", 64), ("accumulate", 1)):
             value = getattr(self, name)
             fewest = 0 if name == "epochs" and self.transfer.probe else 1
             require(
@@ -336,7 +336,7 @@ class Recipe:
                 name,
                 value,
                 f"a whole number, at least {fewest}",
-                f"--{name.replace('_', '-')} 10",
+                f"--{name.replace('_', '-')} {usual}",
             )
         for name in ("max_steps", "stop_at_step"):
             value = getattr(self, name)

@@ -19,6 +19,8 @@ from truefit.runs.files import file_digest, read_arrays, read_json, write_arrays
 
 MULTI_LABEL = "multi-label"
 """The `task` in evaluation.json where a sample may have several labels."""
+NOT_FINITE = "the network's outputs are not finite"
+"""What the error says where outputs are NaN or infinite."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -345,7 +347,7 @@ def refuse_not_finite(bad: np.ndarray, samples: int, split: str) -> None:
     """Raise InputError where `bad`, the numbers of samples whose outputs are not finite, names any."""
     if len(bad):
         raise InputError(
-            "the network's outputs are not finite",
+            NOT_FINITE,
             where=f"samples {shorten(bad.tolist())} of {split}",
             found=f"NaN or inf for {len(bad)} of {samples} samples",
             wanted="finite logits",

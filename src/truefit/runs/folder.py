@@ -5,6 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -188,6 +190,41 @@ class RunFolder:
             )
         return cls(path)
 
+    def check_writable(self, part: str = "") -> None:
+        """Raise InputError where nothing can be added to this run, or to a folder in it."""
+        standing = _unwritable(self.path / part)
+        if standing is not None:
+            raise InputError(
+                "the run can't be written",
+                where=self.path,
+                found=f"no right to write in {standing}",
+                fix="give the right to write there, or copy the run to where you have it",
+            )
+
+    @classmethod
+    def check_removable(cls, path: str | Path) -> None:
+        """Raise InputError where `remove` would fail, or take away what no run has written."""
+        path = _resolved(path)
+        foreign = [name for name in _content(path) if name not in OWN]
+        if foreign:
+            raise InputError(
+                "this folder holds something else than a run, and is not removed",
+                where=path,
+                found=shorten(foreign, 5),
+                wanted="a run and nothing else",
+                fix=f"move {shorten(foreign, 5)} elsewhere",
+            )
+        cls.open(path).read_config()
+        # A folder's name stands in the one above it.
+        standing = _unwritable(path) or _unwritable(path.parent)
+        if standing is not None:
+            raise InputError(
+                "the run can't be removed",
+                where=path,
+                found=f"no right to write in {standing}",
+                fix="give the right to write there",
+            )
+
     def remove(self) -> None:
         """Remove everything that this run wrote; a run that was being replaced comes back."""
         if self.lock is not None:
@@ -325,17 +362,51 @@ class RunFolder:
     def add_evaluation(self, name: str, evaluation: Evaluation) -> Path:
         """A later evaluation, in a new folder of its own: NAME, NAME-2, NAME-3..."""
         parent = self.path / "evaluations"
-        parent.mkdir(exist_ok=True)
         number = 1
-        while True:
-            place = parent / (name if number == 1 else f"{name}-{number}")
-            try:
-                place.mkdir()
-                break
-            except FileExistsError:
-                number += 1
+        with storage_errors(parent):
+            parent.mkdir(exist_ok=True)
+            while True:
+                place = parent / (name if number == 1 else f"{name}-{number}")
+                try:
+                    place.mkdir()
+                    break
+                except FileExistsError:
+                    number += 1
         evaluation.save(place)
         return place
+
+
+class Before:
+    """How a folder was before work in it began, so that work that came to nothing leaves nothing."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.missing = [folder for folder in (place, *place.parents) if not folder.exists()]
+        self.empty = bool(self.missing) or (place.is_dir() and not any(place.iterdir()))
+
+    def restore(self, names: Collection[str] = ()) -> None:
+        """Remove files of these names, and the folders that were missing; nothing where anything else is in there, or
+        where the folder held something before."""
+        # What made the work fail is what the user must see.
+        with suppress(OSError):
+            if not self.empty or {path.name for path in self.place.iterdir()} - set(names):
+                return
+            for name in names:
+                (self.place / name).unlink(missing_ok=True)
+            for folder in self.missing:
+                folder.rmdir()
+
+
+@contextmanager
+def nothing_left(place: Path | None, names: Collection[str] = ()) -> Iterator[None]:
+    """Where what is done here fails, and left no more than files of these names in the folder, see `Before`."""
+    before = None if place is None else Before(place)
+    try:
+        yield
+    except BaseException:
+        if before is not None:
+            before.restore(names)
+        raise
 
 
 def _content(path: Path) -> list[str]:
@@ -346,13 +417,19 @@ def _content(path: Path) -> list[str]:
         raise InputError("the output folder can't be read", where=path, found=error.strerror) from None
 
 
-def _check_writable(path: Path) -> None:
+def _unwritable(path: Path) -> Path | None:
+    """The folder that is there already of a path, where nothing can be written in it."""
     standing = next(place for place in (path, *path.parents) if place.exists())
-    if not standing.is_dir() or not os.access(standing, os.W_OK | os.X_OK):
+    return None if standing.is_dir() and os.access(standing, os.W_OK | os.X_OK) else standing
+
+
+def _check_writable(path: Path) -> None:
+    standing = _unwritable(path)
+    if standing is not None:
         raise InputError(
             "the output folder can't be written",
             where=path,
-            found=f"no right to write in {standing}",
+            found=f"no right to write in {standing}" if standing.is_dir() else f"{standing} is a file, not a folder",
             fix="name another --out",
         )
 
