@@ -16,6 +16,7 @@ IMAGES = RESULTS.parents[1] / "docs" / "images"
 NAMES = {
     "bare": "bare loop",
     "truefit_trainer": "truefit Trainer",
+    "truefit_fastest": "truefit, as its recipes compute",
     "lightning_trainer": "Lightning",
     "skorch_net": "skorch",
     "fastai_learner": "fastai",
@@ -35,7 +36,7 @@ def peers(result: dict[str, Any]) -> Figure:
         [m - q[0] for m, q in zip(medians, quartiles, strict=True)],
         [q[1] - m for m, q in zip(medians, quartiles, strict=True)],
     ]
-    colors = ["C0" if name == "truefit_trainer" else "0.7" for name, _ in sides]
+    colors = ["C0" if name.startswith("truefit") else "0.7" for name, _ in sides]
     axes.barh([NAMES[name] for name, _ in sides], medians, xerr=spread, color=colors, ecolor="0.3")
     axes.set_xlabel("images a second in training (median and quartiles over rounds)")
     return figure

@@ -1,4 +1,4 @@
-"""Images a second in training: truefit's Trainer, a bare loop and five frameworks, in turns.
+"""Images a second in training: truefit's Trainer (plain, and as its recipes compute), a bare loop and five frameworks.
 
     python benchmarks/peers.py --environments DIR [--rounds 15] [--steps 100] [--sides bare truefit_trainer ...]
 
@@ -34,12 +34,15 @@ BATCH, WARM_UP = 64, 10
 PACKAGES = {
     "bare": None,
     "truefit_trainer": None,
+    "truefit_fastest": None,
     "lightning_trainer": "lightning",
     "skorch_net": "skorch",
     "fastai_learner": "fastai",
     "keras_model": "keras",
     "accelerate_loop": "accelerate",
 }
+# The second computes as the recipes do, in another way with other rounding; the first as all others do.
+OURS = ("truefit_trainer", "truefit_fastest")
 
 
 def python_of(side: str, environments: Path) -> str:
@@ -136,10 +139,11 @@ def main() -> None:
             "import_and_prepare_seconds": side.made["import_and_prepare_seconds"],
             "peak_mb": side.peak_mb,
         }
-        if side.name != "truefit_trainer" and "truefit_trainer" in speeds:
-            ratios = [ours / theirs for ours, theirs in zip(speeds["truefit_trainer"], found, strict=True)]
-            result[side.name]["truefit_is_faster_by"] = round(statistics.median(ratios), 3)
-            result[side.name]["interval"] = median_interval(ratios)
+        for ours, key in (("truefit_trainer", "truefit"), ("truefit_fastest", "truefit_fastest")):
+            if side.name not in OURS and ours in speeds:
+                ratios = [our / their for our, their in zip(speeds[ours], found, strict=True)]
+                result[side.name][f"{key}_is_faster_by"] = round(statistics.median(ratios), 3)
+                result[side.name][f"{key}_interval"] = median_interval(ratios)
         if PACKAGES[side.name]:
             code = f"from importlib.metadata import version; print(version({PACKAGES[side.name]!r}))"
             done = subprocess.run([pythons[side.name], "-c", code], stdout=subprocess.PIPE, text=True, check=True)

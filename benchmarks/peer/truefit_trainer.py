@@ -16,16 +16,20 @@ RECIPE = Recipe(
 )
 
 
-def prepare(images, labels):
-    stamps = []
+def images_of(images, labels):
     pixels = (images * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-    data = ImageSet(
+    return ImageSet(
         split="train",
         classes=tuple("abcdefghij"),
         labels=labels.numpy().astype(np.int64),
         pixels=pixels,
         image_size=pixels.shape[1],
     )
+
+
+def prepare(images, labels):
+    stamps = []
+    data = images_of(images, labels)
     trainer = Trainer(stamped(ConvNet(), stamps), RECIPE, observers=[Lines(), Bar()])
 
     def epoch():

@@ -20,9 +20,9 @@ from truefit.metrics.folds import METHOD, folds_interval
 from truefit.repeating import one_of_many
 from truefit.runs.evaluation import Evaluation
 from truefit.runs.files import read_json, write_json
-from truefit.runs.folder import nothing_left
 from truefit.runs.folds import FILE as PLAN
 from truefit.runs.folds import OUT_OF_FOLD
+from truefit.runs.leftovers import nothing_left
 from truefit.trainer import Trainer
 
 

@@ -15,7 +15,8 @@ from truefit.fitting import keeping
 from truefit.fitting.fit import Fit
 from truefit.fitting.folder import FolderUse, fit_into
 from truefit.runs.evaluation import Evaluation
-from truefit.runs.folder import RunFolder, nothing_left
+from truefit.runs.folder import RunFolder
+from truefit.runs.leftovers import nothing_left
 from truefit.runs.seeds import FILE, SeedRuns, folder_of
 
 PLOT = "seeds.svg"

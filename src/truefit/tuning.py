@@ -20,8 +20,8 @@ from truefit.report.build import write_report
 from truefit.report.figure import draw
 from truefit.report.search import chart, read_search, shown
 from truefit.runs.files import write_json
-from truefit.runs.folder import Before
 from truefit.runs.ledger import LEDGER, Ledger
+from truefit.runs.leftovers import Before
 from truefit.runs.lock import Lock
 from truefit.trainer import Trainer
 

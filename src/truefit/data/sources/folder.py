@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -418,13 +417,10 @@ def _above(folder: Path) -> set[str]:
     return {start, *map(str, Path(start).parents)}
 
 
-def _is_pipe(path: str) -> bool:
-    """Whether this is no file, but something that would be waited for, or without end."""
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116
-    except OSError:  # a link to nothing: reading it tells why
-        return False
-    return not stat.S_ISREG(mode)
+def _pipes(folder: str) -> set[str]:
+    """What is neither a file, a folder nor a link: it would be waited for, or without end."""
+    with os.scandir(folder) as entries:
+        return {one.name for one in entries if not (one.is_file() or one.is_dir() or one.is_symlink())}
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
@@ -442,4 +438,5 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
                 seen.add(real)
                 inside.append(name)
         folders[:] = inside
-        yield here, [name for name in names if not _hidden(name) and not _is_pipe(os.path.join(here, name))]  # noqa: PTH118
+        pipes = _pipes(here)
+        yield here, [name for name in names if not _hidden(name) and name not in pipes]
