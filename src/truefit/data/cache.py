@@ -54,6 +54,7 @@ from truefit.data.images import (
     UnreadableImage,
     fit_image,
     in_chunks,
+    quiet_pillow,
     read_image,
 )
 from truefit.data.processes import Processes, cores, processes
@@ -254,10 +255,11 @@ def decode_rows(
     pixels = np.zeros((len(paths), size, size, 3), np.uint8)
     rows = np.zeros(len(paths), ROW)
     failed: dict[int, str] = {}
-    for at, path in enumerate(paths):
-        reason = _decode(path, pixels[at], rows[at : at + 1], size, resize, interpolation, own_size)
-        if reason is not None:
-            failed[at] = reason
+    with quiet_pillow():  # once, not for each file
+        for at, path in enumerate(paths):
+            reason = _decode(path, pixels[at], rows[at : at + 1], size, resize, interpolation, own_size)
+            if reason is not None:
+                failed[at] = reason
     rows["pixels"] = np.frombuffer(digests_of(pixels), "<u8").reshape(-1, 2)
     return pixels, rows, failed
 

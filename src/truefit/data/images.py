@@ -100,7 +100,7 @@ def read_image(source: Path | str | bytes | Image.Image, *, max_pixels: int | No
     Raises `UnreadableImage` for everything that is not a whole image of one of the known formats: an absent
     or empty file, text, a truncated file; and `TooManyPixels`, which is one, beyond either of these limits.
     """
-    with _quiet_pillow():
+    with quiet_pillow():
         try:
             if isinstance(source, Image.Image):
                 return _upright_rgb(source.copy(), max_pixels)
@@ -162,7 +162,7 @@ def resize_pixels(
 
 def first_size(paths: Encoded) -> tuple[int, int] | None:
     """(width, height) of the first image whose header can be read, before any rotation; None if none can."""
-    with _quiet_pillow():
+    with quiet_pillow():
         for row in range(len(paths)):
             path = paths[row]
             try:
@@ -232,7 +232,7 @@ def in_chunks(
     step = max(1, min(largest, -(-len(paths) // threads)))
     chunks = [range(at, min(at + step, len(paths))) for at in range(0, len(paths), step)]
     results = map(work, chunks) if threads == 1 else mapped(work, chunks, threads)
-    with _quiet_pillow():  # entered once here, so that the threads find it entered
+    with quiet_pillow():  # entered once here, so that the threads find it entered
         for chunk, result in zip(chunks, results, strict=True):
             yield chunk, result
             if on_progress is not None:
@@ -322,7 +322,7 @@ _quiet_filters = warnings.catch_warnings()
 
 
 @contextmanager
-def _quiet_pillow() -> Iterator[None]:
+def quiet_pillow() -> Iterator[None]:
     """No warnings from Pillow, in any thread; the filters are as before when the last one leaves.
 
     `warnings.catch_warnings` alone would not do: it keeps the filters of the whole process, and threads that
