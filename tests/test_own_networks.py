@@ -26,6 +26,7 @@ from truefit import (
     train,
     validate,
 )
+from truefit.checkpoint.state import load_network_state, network_state
 from truefit.models.traits import takes_channels_last, wants_channels_last
 from truefit.optim.averaging import WeightAverage
 from truefit.recipes.recipe import EmaConfig
@@ -70,6 +71,15 @@ class Flattening(nn.Module):
         return F.relu(self.conv(x)).flatten(1)
 
 
+class Static(nn.Module):
+    @staticmethod
+    def flat(x: Tensor) -> Tensor:
+        return x.view(len(x), -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.flat(x)
+
+
 class Called(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -112,7 +122,7 @@ def test_a_network_that_views_works_through_every_door(
 
 
 def test_a_network_is_looked_at_and_not_called_to_know_how_it_reshapes() -> None:
-    assert [takes_channels_last(made) for made in (Viewing(), ViewingBelow(), Called())] == [False] * 3
+    assert [takes_channels_last(made) for made in (Viewing(), ViewingBelow(), Called(), Static())] == [False] * 4
     assert [takes_channels_last(made) for made in (Flattening(), ConvNet(), nn.Sequential(Flattening()))] == [True] * 3
     assert not takes_channels_last(nn.Sequential(Viewing()))
     with warnings.catch_warnings():
@@ -144,8 +154,21 @@ def test_images_that_are_permuted_train_the_very_network_that_a_loader_trains() 
     assert validate(network, tensors(last=True), 5, LOSS) == wanted
 
 
+def test_images_of_another_floating_type_become_that_of_the_network() -> None:
+    """Tensors made from NumPy's floats are float64, networks are float32."""
+    data = tensors(dtype=torch.float64)
+    assert truefit.evaluate(tiny_network(classes=3), data).n == 12
+    run = Trainer(tiny_network(classes=3), ONE_EPOCH, device="cpu").fit(data, data)
+    assert len(run.predict(data[0][0])) == 1
+
+
+def test_mixed_images_lie_as_the_others_do() -> None:
+    recipe = replace(ONE_EPOCH, augment=replace(ONE_EPOCH.augment, mixup=0.2, cutmix=1.0))
+    assert Trainer(Viewing(), recipe, device="cpu").fit(pictures(), pictures()).history
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_images_keep_their_floating_type(dtype: torch.dtype) -> None:
+def test_a_network_gets_images_of_its_floating_type(dtype: torch.dtype) -> None:
     data = tensors(dtype=dtype)
     network = tiny_network(classes=3).to(dtype)
     assert truefit.evaluate(network, data).correct == round(12 * accuracy(network, data))
@@ -204,6 +227,35 @@ def test_an_average_takes_over_what_can_not_be_averaged() -> None:
     assert torch.equal(average.network.sparse.to_dense(), 2 * torch.eye(3))
     network.places += 1
     assert average.network.places.tolist() == [0, 1, 2, 3]
+
+
+def test_what_an_average_took_over_is_its_own_and_comes_back_with_its_state() -> None:
+    class Late(Growing):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("late", None, persistent=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.late is None:
+                self.late = torch.ones(3)
+            return super().forward(x)
+
+    network = Late()
+    average = WeightAverage(network, EmaConfig(decay=0.5))
+    network(torch.zeros(4, 3, 8, 8))
+    average.step()
+    assert average.network.late is not network.late
+    network.late += 1
+    average.step()
+    fresh = WeightAverage(Late(), EmaConfig(decay=0.5))
+    fresh.load_state_dict(average.state_dict())
+    assert 1 < float(average.network.late[0]) < 2
+    assert torch.equal(fresh.network.late, average.network.late)
+    assert torch.equal(fresh.network.places, average.network.places)
+    again = Late()
+    load_network_state(again, network_state(network))
+    assert torch.equal(again.late, network.late)
+    assert again.places is not network.places
 
 
 def test_a_gradient_in_float16_is_finite_where_its_numbers_are() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from truefit.config import from_plain, to_plain
 from truefit.data.imageset import ImageSet
 from truefit.data.lookup import load_data, load_images
 from truefit.data.overlap import shared
-from truefit.errors import InputError
+from truefit.errors import InputError, TruefitError
 from truefit.events import Note, Observer, nobody
 from truefit.golden import check_golden, golden_confidence
 from truefit.measure import evaluate_and_note
@@ -134,21 +135,19 @@ def _tell_of_seen(run: Run, images: ImageSet, observe: Observer) -> None:
     Data that is found by a name may have to be downloaded for it, and is not looked at.
     """
     about = run.config["data"]
-    if "options" not in about or not Path(about["spec"]).exists():
-        return
-    try:
-        own = load_data(about["spec"], **about["options"])
-    except InputError:  # it is no longer what it was: nothing can be said
-        return
-    for part in own.splits:
-        if part.split == "test" and "test" not in (run.selected_on or ""):
-            continue
-        count = len(shared(images, part))
+    found: dict[str, int] = {}
+    # Where it is no longer what it was, or can't be read, nothing can be said.
+    with suppress(TruefitError, OSError):
+        if "options" in about and Path(about["spec"]).is_absolute() and Path(about["spec"]).exists():
+            for part in load_data(about["spec"], **about["options"]).splits:
+                if part.split != "test" or "test" in (run.selected_on or ""):
+                    found[part.split] = len(shared(images, part))
+    for split, count in found.items():
         if count:
-            done = "trained" if part.split == "train" else "chosen"
+            done = "trained" if split == "train" else "chosen"
             text = (
                 f"{count:,} of these {len(images):,} images are among those that the run was {done} on "
-                f"({part.split}): figures on new images will be lower"
+                f"({split}): figures on new images will be lower"
             )
             observe(Note(text=text, warning=True))
 

@@ -19,6 +19,7 @@ from truefit.data.views import AveragingName, views
 from truefit.errors import InputError
 from truefit.metrics.selective import Guarantee, find_guarantee
 from truefit.models.outputs import logits_of
+from truefit.models.traits import floating_type
 from truefit.precision import Precision, Settings, device_of, threads
 from truefit.runs.ledger import Ledger
 from truefit.runs.multi_label import given_labels
@@ -191,7 +192,9 @@ class Predictor:
     @property
     def pipeline(self) -> Pipeline:
         """The preparation of a batch, as it lies in memory for this network."""
-        return replace(self.config.pipeline, channels_last=self.settings.channels_last)
+        return replace(
+            self.config.pipeline, channels_last=self.settings.channels_last, dtype=floating_type(self.network)
+        )
 
     @property
     def precision(self) -> Precision:

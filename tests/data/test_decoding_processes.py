@@ -189,8 +189,23 @@ def test_where_a_reading_process_dies_this_one_goes_on(files: ImageSet) -> None:
     found = [next(begun)]
     (reader,) = children() - before
     os.kill(reader, signal.SIGKILL)
-    with pytest.warns(TruefitWarning, match="has died"):
+    with pytest.warns(TruefitWarning, match="has died") as told:
         found += begun
+    assert len(told) == 1
+    (other,) = children() - before  # another one has taken its place
+    assert other != reader
+    assert all(torch.equal(one.images, other.images) for one, other in zip(wanted, found, strict=True))
+
+
+def test_where_no_process_can_be_started_this_one_reads(files: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = list(batches_of(files, 0).epoch(0))
+
+    def refused(*arguments: object, **options: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    with pytest.warns(TruefitWarning, match="no processes can be started"):
+        found = list(batches_of(files, 2).epoch(0))
     assert all(torch.equal(one.images, other.images) for one, other in zip(wanted, found, strict=True))
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from truefit import dist, rng, sharding
 from truefit.optim.averaging import WeightAverage
+from truefit.optim.buffers import give
 from truefit.optim.schedules import Schedule
 from truefit.optim.uncompiled import uncompiled
 from truefit.precision import Precision
@@ -77,10 +78,9 @@ def network_state(network: nn.Module) -> dict[str, Any]:
 def load_network_state(network: nn.Module, state: dict[str, Any]) -> None:
     """Give a network the state that `network_state` took."""
     load_weights(network, state["stored"])
-    buffers: dict[str, Tensor] = dict(network.named_buffers())
     with torch.no_grad():
         for name, value in state["hidden"].items():
-            buffers[name].copy_(value)
+            give(network, name, value)
 
 
 def load_weights(network: nn.Module, weights: dict[str, Any]) -> None:

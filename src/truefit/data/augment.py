@@ -59,7 +59,7 @@ class Pipeline:
     crop: side of the part that is used, as a fraction of the image's (above 0, at most 1): at a random place
     where there is a draw, else the centre. shrink: factor on that part's side (above 0, at most 1), with Lanczos's
     filter; in the first half of the training it is `augmentation.start_shrink`.
-    channels_last: how the batch lies in memory; False is contiguous.
+    channels_last: how the batch lies in memory; False is contiguous. dtype: the network's floating type, by its name.
     """
 
     mean: tuple[float, ...] = ()
@@ -68,15 +68,15 @@ class Pipeline:
     crop: float = 1.0
     shrink: float = 1.0
     channels_last: bool = True
+    dtype: str = "float32"
     augmentation: AugmentConfig = NO_AUGMENTATION
 
     def __call__(self, store: Tensor, rows: Tensor | None, draw: Draw | None) -> Tensor:
         """The batch `store[rows]` as (N, C, H, W); augmented where there is a draw.
 
-        store: (n, H, W, C), uint8 or float. rows: (N,) int64, or None for all. The batch has the store's type where
-        that is a floating one, else it is float32.
+        store: (n, H, W, C), uint8 or float. rows: (N,) int64, or None for all.
         """
-        how, kind = self.augmentation, store.dtype if store.is_floating_point() else torch.float32
+        how = self.augmentation
         shrink = self.shrink
         if draw is not None and how.start_shrink is not None and draw.progress < 0.5:
             shrink = how.start_shrink
@@ -88,7 +88,7 @@ class Pipeline:
             images = change(images, how, draw, tuple(self.scale * value for value in self.mean))
         if shrink < 1:
             images = _shrunk(images, shrink)
-        images = self._normalise(images, kind)
+        images = self._normalise(images)
         if draw is not None:
             _jitter(images, how, draw)
             _cutout(images, how, draw)
@@ -96,8 +96,8 @@ class Pipeline:
         images = images.permute(0, 3, 1, 2)
         return images if self.channels_last else images.contiguous()
 
-    def _normalise(self, images: Tensor, kind: torch.dtype) -> Tensor:
-        images = images.to(kind, memory_format=torch.contiguous_format, copy=True)
+    def _normalise(self, images: Tensor) -> Tensor:
+        images = images.to(getattr(torch, self.dtype), memory_format=torch.contiguous_format, copy=True)
         if self.mean:
             # Row by row, the channels repeated along it: the same values, several times faster than three at a time.
             factor, offset = _along_a_row(self.mean, self.std, self.scale, images.shape[2], images.device)

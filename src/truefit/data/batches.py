@@ -6,6 +6,7 @@ twice is the same, whatever the number of workers.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterable, Iterator
 from functools import cached_property
 from itertools import islice
@@ -339,8 +340,8 @@ def holds_bytes(dataset: Any) -> bool:
 
 def reading_workers(dataset: Dataset[Any]) -> int:
     """Processes that read a data set by default: some for image files that are decoded in every epoch, else none."""
-    many = isinstance(dataset, ImageSet) and is_decoded_each_time(dataset) and len(dataset) >= WORKERS_FROM
-    return min(cores(), MOST_WORKERS) if many else 0
+    many = type(dataset) is ImageSet and is_decoded_each_time(dataset) and len(dataset) >= WORKERS_FROM
+    return min(cores(), MOST_WORKERS) if many and sys.executable else 0
 
 
 def make_batches(

@@ -69,7 +69,8 @@ class Mixing:
         mixed = torch.where(sent(box, images.device)[:, None], others, images * share + others * (1 - share))
         weight = sent(torch.where(how.cut, kept, how.share), targets.device)[:, None]
         soft = self._soft(targets) * weight + self._soft(labels) * (1 - weight)
-        return mixed.contiguous(memory_format=torch.channels_last), soft
+        last = images.is_contiguous(memory_format=torch.channels_last)
+        return mixed.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format), soft
 
     def _soft(self, targets: Tensor) -> Tensor:
         if targets.ndim == 2 or self.classes is None:

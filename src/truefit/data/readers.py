@@ -46,11 +46,21 @@ class Readers:
 
     def _read(self, batches: Sequence[list[int]]) -> Generator[tuple[Tensor, Tensor]]:
         if self._running is None:
-            self._running = self._end.enter_context(processes(self.count))
+            try:
+                self._running = self._end.enter_context(processes(self.count))
+            except OSError as error:
+                warn(f"no processes can be started that decode images ({error}): this one does it")
+                for rows in batches:
+                    files = files_of(self.images, rows)
+                    yield self._batch(rows, whole(self.images, files, *decoder_of(self.images)(files)))
+                return
         # The threads only wait for the processes.
         with closing(mapped(self._decoded, batches, self.count)) as found:
             for rows, pixels in zip(batches, found, strict=True):
-                yield torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(self.images.labels[rows])
+                yield self._batch(rows, pixels)
+
+    def _batch(self, rows: list[int], pixels: Pixels) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(self.images.labels[rows])
 
     def _decoded(self, rows: list[int]) -> Pixels:
         assert self._running is not None

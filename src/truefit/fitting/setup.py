@@ -41,7 +41,7 @@ from truefit.fitting.start import begin_with, note_seen, start_from
 from truefit.measure import class_names, count_labels, image_size_of
 from truefit.models.head import zero_head
 from truefit.models.lookup import build_model
-from truefit.models.traits import INITIAL_IMAGES, FromImages, has_batchnorm, takes_channels_last
+from truefit.models.traits import INITIAL_IMAGES, FromImages, floating_type, has_batchnorm, takes_channels_last
 from truefit.optim.averaging import WeightAverage
 from truefit.optim.execution import Recorder
 from truefit.optim.step import GradientStep
@@ -259,7 +259,10 @@ class Setup:
     def pipeline(self) -> Pipeline:
         """How a batch is prepared for the network, augmented where there is a draw."""
         return replace(
-            self.config.pipeline, augmentation=self.recipe.augment, channels_last=self.settings.channels_last
+            self.config.pipeline,
+            augmentation=self.recipe.augment,
+            channels_last=self.settings.channels_last,
+            dtype=floating_type(self.network),
         )
 
     @property

@@ -40,10 +40,13 @@ def takes_channels_last(network: nn.Module) -> bool:
     for module in network.modules():
         if isinstance(module, torch.jit.ScriptModule):
             return False  # its code can't be looked at
-        functions = [member for member in vars(module).values() if isinstance(member, FunctionType)]
+        members = list(vars(module).values())
         for kind in type(module).__mro__:
             if kind.__module__.partition(".")[0] not in ("torch", "truefit", "builtins"):
-                functions += [member for member in vars(kind).values() if isinstance(member, FunctionType)]
+                members += vars(kind).values()
+        # Static methods, class methods, properties and decorated functions hold theirs.
+        inner = [getattr(member, name, None) for member in members for name in ("__func__", "fget", "__wrapped__")]
+        functions = [member for member in (*members, *inner) if isinstance(member, FunctionType)]
         if any(_names_view(function.__code__, function.__globals__, seen) for function in functions):
             return False
     return True
@@ -61,6 +64,12 @@ def _names_view(code: CodeType, place: dict[str, Any], seen: set[CodeType]) -> b
         if isinstance(member, FunctionType) and member.__module__ == place.get("__name__"):
             inner.append(member.__code__)
     return any(_names_view(part, place, seen) for part in inner)
+
+
+def floating_type(network: nn.Module) -> str:
+    """The name of the floating type that the network's first parameter has, such as "float32"."""
+    found = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+    return str(found).removeprefix("torch.")
 
 
 def has_batchnorm(network: nn.Module) -> bool:

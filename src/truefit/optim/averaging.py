@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from truefit import sharding
-from truefit.optim.step import alike, is_plain
+from truefit.optim.buffers import alike, give, is_plain
 from truefit.recipes.recipe import EmaConfig
 
 
@@ -72,8 +72,13 @@ class WeightAverage:
         self.steps = int(state["steps"])
         mine = _tensors(self.network)
         with torch.no_grad():
-            for name in mine:
-                mine[name].copy_(sharding.cut(state["tensors"][name], mine[name]))
+            for name, value in state["tensors"].items():
+                own = mine.get(name)
+                part = sharding.cut(value, own)
+                if isinstance(own, nn.Parameter):
+                    own.copy_(part)
+                else:
+                    give(self.network, name, part)
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
@@ -83,13 +88,16 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
 
 def _take_over_replaced(average: nn.Module, network: nn.Module) -> None:
     """Buffers that a forward pass has made something of another kind of, or that can't be averaged, as they are now."""
-    for mine, module in zip(average.modules(), network.modules(), strict=True):
+    holders = dict(average.named_modules())
+    for place, module in network.named_modules():
         for name, buffer in module._buffers.items():
-            own = mine._buffers.get(name)
-            if buffer is None or own is None:
-                mine._buffers[name] = buffer
-            elif not (is_plain(own) and alike(buffer, own)):
-                mine._buffers[name] = buffer.detach().clone()
+            if place not in holders:
+                continue
+            own = holders[place]._buffers.get(name)
+            if buffer is None:
+                holders[place]._buffers[name] = None
+            elif own is None or not (is_plain(own) and alike(buffer, own)):
+                holders[place]._buffers[name] = buffer.detach().clone()
 
 
 def _pairs(average: nn.Module, network: nn.Module) -> list[tuple[list[Tensor], list[Tensor], bool]]:

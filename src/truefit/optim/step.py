@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from truefit import dist, sharding
 from truefit.data.batch import Batch
 from truefit.errors import InputError
 from truefit.optim import uncompiled
+from truefit.optim.buffers import alike, is_plain
 from truefit.optim.execution import Recorder, Step, Taken
 from truefit.precision import Precision, device_of
 
@@ -236,20 +236,6 @@ class GradientStep:
         else:
             return False
         return True
-
-
-def is_plain(buffer: Tensor) -> bool:
-    """Whether a buffer can be copied and written to: one that is expanded, sparse, quantised or without data can't."""
-    if is_lazy(buffer) or buffer.layout != torch.strided or buffer.is_quantized or buffer.is_meta:
-        return False
-    return all(stride or size == 1 for stride, size in zip(buffer.stride(), buffer.shape, strict=True))
-
-
-def alike(now: Tensor | None, saved: Tensor) -> bool:
-    """Whether a buffer is still of the kind that was saved."""
-    if now is None:
-        return False
-    return now.shape == saved.shape and now.dtype == saved.dtype and now.device == saved.device and is_plain(now)
 
 
 def _write_first_momenta(optimizer: torch.optim.Optimizer) -> None:
