@@ -51,9 +51,7 @@ def test_an_unchanged_run_loads(run: Path) -> None:
 
 def test_a_changed_normalisation_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = Pipeline._normalise
-    monkeypatch.setattr(
-        Pipeline, "_normalise", lambda self, images, kind: right(replace(self, scale=254.0), images, kind)
-    )
+    monkeypatch.setattr(Pipeline, "_normalise", lambda self, images: right(replace(self, scale=254.0), images))
     said = message(run)
     assert "preprocessing changed: prepared values" in said
     assert "network" not in said
@@ -61,7 +59,7 @@ def test_a_changed_normalisation_is_named(run: Path, monkeypatch: pytest.MonkeyP
 
 def test_swapped_channels_are_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = Pipeline._normalise
-    monkeypatch.setattr(Pipeline, "_normalise", lambda self, images, kind: right(self, images.flip(3), kind))
+    monkeypatch.setattr(Pipeline, "_normalise", lambda self, images: right(self, images.flip(3)))
     assert "preprocessing changed: prepared values" in message(run)
 
 
