@@ -11,9 +11,8 @@ from torch.utils.data import Dataset
 
 from truefit import loop
 from truefit.config import require
-from truefit.data.augment import Pipeline
 from truefit.data.batch import Batches
-from truefit.data.batches import holds_bytes, make_batches
+from truefit.data.batches import make_batches
 from truefit.errors import warn
 from truefit.models.traits import has_batchnorm, wants_channels_last
 from truefit.optim.step import Scheduler
@@ -96,7 +95,7 @@ def training_batches(network: nn.Module, dataset: Dataset[Any], batch_size: int,
         seed=int(torch.randint(2**62, ())),
         share_last=has_batchnorm(network),
         workers=workers,
-        pipeline=_pipeline(network, dataset),
+        channels_last=wants_channels_last(network),
     )
     if batches.samples is None:
         warn("an iterable data set is not shuffled: its own order is used")
@@ -114,13 +113,8 @@ def evaluation_batches(
         device=device_of(network),
         role=role,
         workers=workers,
-        pipeline=_pipeline(network, dataset),
+        channels_last=wants_channels_last(network),
     )
-
-
-def _pipeline(network: nn.Module, dataset: Dataset[Any]) -> Pipeline | None:
-    """Bytes of an ImageSet become 0..1; tensors of any other data set stay as they are."""
-    return Pipeline(scale=255.0, channels_last=wants_channels_last(network)) if holds_bytes(dataset) else None
 
 
 def _check(batch_size: object) -> None:

@@ -357,19 +357,20 @@ def make_batches(
     epochs: float = 1,
     mixing: Mixing | None = None,
     balanced: Tensor | None = None,
+    channels_last: bool = True,
 ) -> Batches:
     """Batches of any data set. With a seed they are shuffled, and augmented where the pipeline says so.
 
     pipeline: None scales an ImageSet's bytes to 0..1, and leaves the tensors of any other data set as they are.
     role: how the data set is called in an error. epochs: how long the training is, for what changes on its way.
     mixing: how images are mixed with others. balanced: the class of each sample, where an epoch is to have equally many
-    of each.
+    of each. channels_last: how bytes lie in memory once they are scaled, where there is no pipeline.
     Raises InputError where the data set is empty.
     """
     samples = count_samples(dataset, role)
     more: dict[str, Any] = {"device": device, "epochs": epochs, "mixing": mixing}
     if pipeline is None and holds_bytes(dataset):
-        pipeline = Pipeline(scale=255.0)
+        pipeline = Pipeline(scale=255.0, channels_last=channels_last)
     if isinstance(dataset, IterableDataset):
         return IterableBatches(dataset, batch_size, share_last=share_last, pipeline=pipeline, seed=seed, **more)
     assert samples is not None
