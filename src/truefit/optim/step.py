@@ -63,6 +63,7 @@ class GradientStep:
         self.holders = [module for module in network.modules() if module._buffers]
         # Those that were there when the step began: by name, as a forward pass may put another tensor in their place.
         self.buffers: list[tuple[nn.Module, str]] = []
+        self.before: list[Tensor] = []
         self.saved: list[Tensor] = []
         device = device_of(network)
         self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
@@ -89,13 +90,14 @@ class GradientStep:
         for split, _ in self.parts:
             split.grad = None
         found = [
-            (module, name, buffer.detach())
+            (module, name, buffer)
             for module in self.holders
             for name, buffer in module._buffers.items()
             if buffer is not None and is_plain(buffer)
         ]
         self.buffers = [(module, name) for module, name, _ in found]
-        buffers = [buffer for _, _, buffer in found]
+        self.before = [buffer for _, _, buffer in found]
+        buffers = [buffer.detach() for buffer in self.before]
         self.saved = [torch.empty_like(buffer) for buffer in buffers]
         for floating in (True, False):
             # Of one type, so that a GPU copies all of them at once.
@@ -193,7 +195,9 @@ class GradientStep:
         them, where the step was not taken. This asks the device. False where there is no such buffer.
         """
         now = [getattr(module, name) for module, name in self.buffers]
-        if all(map(alike, now, self.saved)):
+        # As a rule they are the very same tensors, which is quickly seen.
+        triples = zip(now, self.before, self.saved, strict=True)
+        if all((one is before and one.shape == saved.shape) or alike(one, saved) for one, before, saved in triples):
             return False
         if bool(bad):
             for (module, name), saved in zip(self.buffers, self.saved, strict=True):
