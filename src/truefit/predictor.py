@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from truefit import loop, rng
 from truefit.data.augment import Pipeline
-from truefit.data.images import Interpolation, UnreadableImage, fit_image, in_chunks, read_image
+from truefit.data.images import Interpolation, UnreadableImage, in_chunks, read_pixels
 from truefit.data.views import AveragingName, views
 from truefit.errors import InputError
 from truefit.metrics.selective import Guarantee, find_guarantee
@@ -350,7 +350,7 @@ class Predictor:
     def read(self, source: str | Path | bytes | Image.Image) -> Tensor:
         """A file, its bytes or an image of Pillow, decoded and brought to size: uint8 (3, H, W)."""
         config = self.config
-        pixels = fit_image(read_image(source), config.image_size, config.resize, config.interpolation)
+        pixels, _ = read_pixels(source, config.image_size, config.resize, config.interpolation)
         return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
 
 

@@ -56,13 +56,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What was decoded into the cache since: the content of each file."""
     seen: list[bytes] = []
-    read = cache.read_image
+    read = cache.read_pixels
 
-    def counted(content: bytes) -> Image.Image:
+    def counted(content: bytes, *how: Any) -> tuple[np.ndarray, tuple[int, int]]:
         seen.append(content)
-        return read(content)
+        return read(content, *how)
 
-    monkeypatch.setattr(cache, "read_image", counted)
+    monkeypatch.setattr(cache, "read_pixels", counted)
     return seen
 
 
@@ -369,11 +369,11 @@ def build(order=1):
     found, unreadable = cache.cached_images(folder, paths, size=12, resize="crop", own_size=True)
     everything = found.read(range(len(found)))[::order]
     print(hashlib.md5(everything.tobytes()).hexdigest(), len(unreadable), flush=True)
-read = cache.read_image
-def slow(content):
+read = cache.read_pixels
+def slow(content, *how):
     print("decoding", flush=True)
     sys.stdin.readline()
-    return read(content)
+    return read(content, *how)
 """
     return subprocess.Popen(
         [sys.executable, "-c", start + code, *map(str, words)],
@@ -398,7 +398,7 @@ def test_a_builder_killed_in_the_middle_leaves_nothing_that_counts(
 ) -> None:
     for number in range(10, 150):  # more than a chunk, so that pixels are written before the last is decoded
         paint(pictures / "cat" / f"{number}.png", number)
-    child = process("cache.read_image = slow\nbuild()", pictures)
+    child = process("cache.read_pixels, cache._CHUNK_IMAGES = slow, 64\nbuild()", pictures)
     assert child.stdin is not None
     assert child.stdout is not None
     for _ in range(130):
@@ -421,7 +421,7 @@ def test_a_builder_killed_in_the_middle_leaves_nothing_that_counts(
 
 def test_two_processes_that_build_at_once(pictures: Path, place: Path) -> None:
     """Each with the images in another order: whichever file stays, both have the right pixels."""
-    children = [process(f"cache.read_image = slow\nbuild({order})", pictures) for order in (1, -1)]
+    children = [process(f"cache.read_pixels = slow\nbuild({order})", pictures) for order in (1, -1)]
     for child in children:
         assert child.stdout is not None
         assert child.stdout.readline() == "decoding\n"

@@ -32,6 +32,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import PIL
+import simplejpeg
 
 from truefit.data.cachefile import (
     DIGEST,
@@ -42,6 +43,7 @@ from truefit.data.cachefile import (
     Damaged,
     digest,
     digests_of,
+    put,
     remove_unfinished,
     writing,
 )
@@ -52,10 +54,9 @@ from truefit.data.images import (
     Progress,
     Resize,
     UnreadableImage,
-    fit_image,
     in_chunks,
     quiet_pillow,
-    read_image,
+    read_pixels,
 )
 from truefit.data.processes import Processes, cores, processes
 
@@ -63,14 +64,15 @@ PROCESSES_FROM = 4_000
 """Files from which on they are decoded by several processes, where there was no cache."""
 
 _MOST_PROCESSES = 16
-_CHUNK_BYTES = 4 * 2**20
+_CHUNK_BYTES, _CHUNK_IMAGES = 4 * 2**20, 256
 _FREE_SHARE = 0.9
 _REWRITTEN_FROM = 0.1
 _NEVER = (-1, -1, -1, -1)  # what the file system says of no file
 _SETTLED_NS = 2 * 10**9  # the coarsest clock of a common file system (FAT) ticks every two seconds
 
 _Stat: TypeAlias = tuple[int, ...]
-_Chunk: TypeAlias = tuple[Pixels, npt.NDArray[np.void], dict[int, str]]
+_Chunk: TypeAlias = tuple[npt.NDArray[np.void], dict[int, str]]
+"""Rows of the index, and by their number in it the images that can't be read, with the reason."""
 
 
 class CacheUnusable(Exception):
@@ -194,23 +196,21 @@ class _Build:
         rows = np.zeros(len(self.paths), ROW)
         unreadable: dict[int, str] = {}
 
-        largest = max(1, min(64, _CHUNK_BYTES // image_bytes))
+        largest = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // image_bytes))
         with writing(path) as file, self._decoders(found) as decoders:
 
             def chunk(part: range) -> _Chunk:
-                if decoders is None:
-                    return self._chunk(part, found)
-                paths = self.paths[part.start : part.stop]
-                pixels, described, failed = decoders.call(decode_rows, paths, *self.how)
-                return pixels, described, {part[at]: reason for at, reason in failed.items()}
+                if found is not None:
+                    return self._renewed(part, found, file.path)
+                work = (file.path, part.start, self.paths[part.start : part.stop], *self.how)
+                return decode_rows(*work) if decoders is None else decoders.call(decode_rows, *work)
 
             threads = None if decoders is None else decoders.count
             chunks: Generator[tuple[range, _Chunk]] = in_chunks(
                 chunk, self.paths, largest=largest, threads=threads, on_progress=on_progress
             )
             with closing(chunks):
-                for at, (pixels, described, failed) in chunks:
-                    file.add(pixels)
+                for at, (described, failed) in chunks:
                     rows[at.start : at.stop] = described
                     unreadable.update(failed)
             file.finish(rows, self.names, self.about, unreadable)
@@ -221,17 +221,19 @@ class _Build:
             return nullcontext()
         return processes(min(cores(), _MOST_PROCESSES))
 
-    def _chunk(self, part: range, found: _Search | None) -> _Chunk:
+    def _renewed(self, part: range, found: _Search, unfinished: Path) -> _Chunk:
+        """What is known is taken over, the rest decoded."""
         pixels = np.zeros((len(part), self.size, self.size, 3), np.uint8)
         rows = np.zeros(len(part), ROW)
         failed: dict[int, str] = {}
-        for at, row in enumerate(part):
-            if found is None or not self._copied(found, row, pixels[at], rows[at : at + 1], failed):
-                reason = _decode(self.paths[row], pixels[at], rows[at : at + 1], *self.how)
-                if reason is not None:
-                    failed[row] = reason
-        rows["pixels"] = np.frombuffer(digests_of(pixels), "<u8").reshape(-1, 2)
-        return pixels, rows, failed
+        fresh = [
+            at for at, row in enumerate(part) if not self._copied(found, row, pixels[at], rows[at : at + 1], failed)
+        ]
+        if fresh:
+            pixels[fresh], rows[fresh], reasons = _decode([self.paths[part[at]] for at in fresh], *self.how)
+            failed.update({part[fresh[at]]: reason for at, reason in reasons.items()})
+        put(unfinished, part.start, pixels)
+        return rows, failed
 
     def _copied(
         self, found: _Search, row: int, pixels: Pixels, described: npt.NDArray[np.void], failed: dict[int, str]
@@ -249,51 +251,56 @@ class _Build:
 
 
 def decode_rows(
-    paths: Sequence[str], size: int, resize: Resize, interpolation: Interpolation, own_size: bool
-) -> _Chunk:
-    """Pixels, index and unreadable ones of some files. Called here or in another process."""
-    pixels = np.zeros((len(paths), size, size, 3), np.uint8)
-    rows = np.zeros(len(paths), ROW)
-    failed: dict[int, str] = {}
-    with quiet_pillow():  # once, not for each file
-        for at, path in enumerate(paths):
-            reason = _decode(path, pixels[at], rows[at : at + 1], size, resize, interpolation, own_size)
-            if reason is not None:
-                failed[at] = reason
-    rows["pixels"] = np.frombuffer(digests_of(pixels), "<u8").reshape(-1, 2)
-    return pixels, rows, failed
-
-
-def _decode(
-    path: str,
-    pixels: Pixels,
-    described: npt.NDArray[np.void],
+    unfinished: Path,
+    first: int,
+    paths: Sequence[str],
     size: int,
     resize: Resize,
     interpolation: Interpolation,
     own_size: bool,
-) -> str | None:
-    """Decode a file into `pixels`, and describe it; the reason where it can't be read."""
-    described["own_size"] = True
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123  called for every file
-            stat = _as_numbers(os.fstat(file.fileno()))  # before it is read, so that a change meanwhile shows
-            content = file.read()
-    except OSError as error:
-        described["stat"] = _NEVER
-        return error.strerror or str(error)
-    described["stat"] = _settled(stat)
-    described["content"] = np.frombuffer(digest(content), "<u8")
-    try:
-        image = read_image(content)
-    except UnreadableImage as reason:
-        return str(reason)
-    if image.size != (size, size):
-        if own_size:
-            raise MixedSizes(f"{size} x {size} and {image.size[0]} x {image.size[1]}")
-        described["own_size"] = False
-    pixels[:] = fit_image(image, size, resize, interpolation)
-    return None
+) -> _Chunk:
+    """Decode files and write their pixels where they belong. Called here or in another process."""
+    pixels, rows, failed = _decode(paths, size, resize, interpolation, own_size)
+    put(unfinished, first, pixels)
+    return rows, {first + at: reason for at, reason in failed.items()}
+
+
+def _decode(
+    paths: Sequence[str], size: int, resize: Resize, interpolation: Interpolation, own_size: bool
+) -> tuple[Pixels, npt.NDArray[np.void], dict[int, str]]:
+    """Pixels, index and unreadable ones of some files, by their place among these."""
+    pixels = np.zeros((len(paths), size, size, 3), np.uint8)
+    rows = np.zeros(len(paths), ROW)
+    rows["own_size"] = True
+    stats: list[_Stat] = []
+    contents: list[bytes] = []
+    failed: dict[int, str] = {}
+    with quiet_pillow():  # once, not for each file
+        for at, path in enumerate(paths):
+            try:
+                with open(path, "rb") as file:  # noqa: PTH123  called for every file
+                    stat = os.fstat(file.fileno())  # before it is read, so that a change meanwhile shows
+                    content = file.read()
+            except OSError as error:
+                failed[at] = error.strerror or str(error)
+                stats.append(_NEVER)
+                contents.append(bytes(DIGEST))
+                continue
+            stats.append(_settled(_as_numbers(stat)))
+            contents.append(digest(content))
+            try:
+                pixels[at], (width, height) = read_pixels(content, size, resize, interpolation)
+            except UnreadableImage as reason:
+                failed[at] = str(reason)
+                continue
+            if (width, height) != (size, size):
+                if own_size:
+                    raise MixedSizes(f"{size} x {size} and {width} x {height}")
+                rows["own_size"][at] = False
+    rows["stat"] = stats
+    rows["content"] = np.frombuffer(b"".join(contents), "<u8").reshape(-1, 2)
+    rows["pixels"] = np.frombuffer(digests_of(pixels), "<u8").reshape(-1, 2)
+    return pixels, rows, failed
 
 
 def _key(folder: Path, size: int, resize: Resize, interpolation: Interpolation) -> str:
@@ -303,7 +310,7 @@ def _key(folder: Path, size: int, resize: Resize, interpolation: Interpolation) 
 
 def _decoder() -> str:
     """What decodes: another version may give other pixels."""
-    return f"Pillow {PIL.__version__}"
+    return f"Pillow {PIL.__version__}, simplejpeg {simplejpeg.__version__}"
 
 
 def _opened(path: Path) -> CacheFile | None:

@@ -180,15 +180,18 @@ class CachedImages:
         return self.file.rows["pixels"][self.rows].tobytes()
 
 
+def put(unfinished: Path, first: int, pixels: Pixels) -> None:
+    """Write images into a file that `writing` makes, the first one at row `first`. From any thread or process."""
+    with unfinished.open("r+b") as file:
+        file.seek(first * pixels[0].nbytes)
+        file.write(pixels.data)
+
+
 class Writer:
-    """Writes a file of the cache: pixels in their order, then `finish`. Made by `writing`."""
+    """A file of the cache as it is made: `put` its pixels at `path`, then `finish`. Made by `writing`."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-
-    def add(self, pixels: Pixels) -> None:
-        """The next images."""
-        self.file.write(pixels.data)
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self.path, self.file = path, file
 
     def finish(
         self,
@@ -200,6 +203,7 @@ class Writer:
         """The index and the tail, and all of it forced to disk."""
         described = json.dumps({**about, "format": FORMAT, "unreadable": unreadable}).encode()
         parts = [rows.tobytes(), os.fsencode("\0".join(names)), described]
+        self.file.seek(0, os.SEEK_END)
         for piece in (*parts, _TAIL.pack(_MAGIC, *map(len, parts), _index_digest(parts))):
             self.file.write(piece)
         self.file.flush()
@@ -215,7 +219,7 @@ def writing(path: Path) -> Iterator[Writer]:
     temporary, file = _locked_file(path)
     try:
         with file:
-            yield Writer(file)
+            yield Writer(temporary, file)
             if sys.platform == "win32":
                 file.close()  # there an open file can't be moved
             temporary.replace(path)

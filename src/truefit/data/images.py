@@ -1,12 +1,12 @@
 """Which pixels does an image file hold? Every file that truefit sees is decoded here, by one path.
 
-Training, evaluation and prediction all use `read_image` and `fit_image`, so a file gives the same pixels
-wherever it is read.
+Training, evaluation and prediction all use `read_pixels`, so a file gives the same pixels wherever it is read.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import os
 import stat
 import sys
@@ -23,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
+
+from truefit.data.jpeg import decode_plain
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 """Suffixes, in lower case, of the files taken for images; upper case is accepted too."""
@@ -122,6 +124,31 @@ def read_image(source: Path | str | bytes | Image.Image, *, max_pixels: int | No
             raise UnreadableImage(f"{type(error).__name__}: {error}") from error
 
 
+def read_pixels(
+    source: Path | str | bytes | Image.Image,
+    size: int | None,
+    resize: Resize = "crop",
+    interpolation: Interpolation = "bicubic",
+    *,
+    max_pixels: int | None = None,
+) -> tuple[Pixels, tuple[int, int]]:
+    """What `fit_image` makes of what `read_image` reads: uint8 (H, W, 3), and the image's (width, height) before.
+
+    A JPEG that needs nothing but decoding takes a shorter way to the very same pixels. Raises as `read_image` does.
+    """
+    if isinstance(source, str | Path):
+        try:
+            source = _content(source)
+        except OSError as error:
+            raise UnreadableImage(error.strerror or str(error)) from error
+    if isinstance(source, bytes) and size is not None and size * size <= _most_pixels(max_pixels):
+        plain = decode_plain(source, size)
+        if plain is not None:
+            return plain, (size, size)
+    image = read_image(source, max_pixels=max_pixels)
+    return fit_image(image, size, resize, interpolation), image.size
+
+
 def fit_image(
     image: Image.Image, size: int | None, resize: Resize = "crop", interpolation: Interpolation = "bicubic"
 ) -> Pixels:
@@ -200,14 +227,14 @@ def decode_files(
         failed = {}
         for row in rows:
             try:
-                image = read_image(paths[row])
+                pixels, (width, height) = read_pixels(paths[row], size, resize, interpolation)
             except UnreadableImage as reason:
                 failed[row] = str(reason)
                 continue
-            if own_size and image.size != (size, size):
-                raise MixedSizes(f"{size} x {size} and {image.size[0]} x {image.size[1]}")
+            if own_size and (width, height) != (size, size):
+                raise MixedSizes(f"{size} x {size} and {width} x {height}")
             if out is not None:
-                out[row] = fit_image(image, size, resize, interpolation)
+                out[row] = pixels
         return failed
 
     for _, failed in in_chunks(decode, paths, threads=threads, on_progress=on_progress):
@@ -280,10 +307,14 @@ def _content(path: Path | str) -> bytes:
         return file.read()
 
 
+def _most_pixels(wanted: int | None) -> float:
+    return min((most for most in (wanted, Image.MAX_IMAGE_PIXELS) if most is not None), default=math.inf)
+
+
 def _upright_rgb(image: Image.Image, max_pixels: int | None) -> Image.Image:
     width, height = image.size
-    limit = min((most for most in (max_pixels, Image.MAX_IMAGE_PIXELS) if most is not None), default=None)
-    if limit is not None and width * height > limit:
+    limit = _most_pixels(max_pixels)
+    if width * height > limit:
         raise TooManyPixels(f"decompression bomb: {width} x {height} is more than {limit:,} pixels")
     image.load()
     turn = _UPRIGHT.get(_orientation(image))

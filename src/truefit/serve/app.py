@@ -17,7 +17,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
 
 import truefit
-from truefit.data.images import Pixels, TooManyPixels, UnreadableImage, fit_image, read_image
+from truefit.data.images import Pixels, TooManyPixels, UnreadableImage, read_pixels
 from truefit.errors import InputError
 from truefit.metrics.selective import find_guarantee
 from truefit.predictor import Predictor
@@ -191,6 +191,5 @@ def make_app(
 
 def _prepare(predictor: Predictor, content: bytes, max_pixels: int) -> Pixels:
     """The image as the predictor takes it: small, so that what waits takes little memory."""
-    image = read_image(content, max_pixels=max_pixels)
     config = predictor.config
-    return fit_image(image, config.image_size, config.resize, config.interpolation)
+    return read_pixels(content, config.image_size, config.resize, config.interpolation, max_pixels=max_pixels)[0]

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from truefit.data.images import UnreadableImage, fit_image, read_image
+from truefit.data.images import UnreadableImage, read_pixels
 from truefit.doctor.audit.check import Result, Suspect
 from truefit.doctor.audit.material import Material
 from truefit.report.templates import render
@@ -47,7 +47,7 @@ def _encoded(material: Material, row: int) -> str:
     if material.paths is not None and material.facts.readable[row] and max(material.facts.size[row]) > _SIDE:
         # Gone since it was read: the thumbnail is still there.
         with suppress(UnreadableImage):
-            picture = Image.fromarray(fit_image(read_image(material.paths[row]), _SIDE))
+            picture = Image.fromarray(read_pixels(material.paths[row], _SIDE)[0])
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
