@@ -1,11 +1,13 @@
 """What a folder costs that does not fit in memory: made of small JPEG files, decoded once, then read from the cache.
 
-    python benchmarks/streaming.py FOLDER [--images 200000] [--size 32] [--epochs 2] [--light] [--save streaming]
+    python benchmarks/streaming.py FOLDER [--images 200000] [--size 32] [--photos PHOTOS] [--epochs 2] [--light]
+        [--save streaming]
 
-Makes FOLDER/images-N-SIZE where it is missing (real JPEG files of noise over gradients; ten classes), and measures
-in processes of their own: the files decoded by a process a core in a bare loop; decoding into an empty cache; training
-that finds it filled; the same images in memory; read from their files without a cache (one epoch). `--light` trains one
-linear layer instead of ConvNet, so that reading is the limit. Peak memory is summed over a process and its children:
+Makes FOLDER/images-N-SIZE where it is missing (real JPEG files of noise over gradients; ten classes; with `--photos`
+copies of the photographs in that folder, as often as it takes, whatever their size), and measures in processes of their
+own: the files decoded by a process a core in a bare loop of Pillow; decoding into an empty cache; training that finds
+it filled; the same images in memory; read from their files without a cache (one epoch). `--light` trains on a few
+pixels instead of ConvNet, so that reading is the limit. Peak memory is summed over a process and its children:
 `rss` counts mapped pages of the cache, which the system takes back when it needs them; `own` does not.
 `--save NAME` writes results/NAME.json; without it the figures are only printed.
 """
@@ -33,9 +35,9 @@ CLASSES = 10
 WAYS = {"bare": 0.0, "decode": 0.0, "cache": 0.0, "files": 0.0, "memory": 1.0}
 
 
-def make_images(folder: Path, images: int, size: int) -> Path:
-    """A folder of class folders with `images` JPEG files of `size` x `size` in all; made whole or not at all."""
-    place = folder / f"images-{images}-{size}"
+def make_images(folder: Path, images: int, size: int, photos: list[Path]) -> Path:
+    """A folder of class folders with `images` JPEG files in all; made whole or not at all."""
+    place = folder / (f"photos-{images}" if photos else f"images-{images}-{size}")
     if place.is_dir():
         return place
     temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
@@ -45,6 +47,10 @@ def make_images(folder: Path, images: int, size: int) -> Path:
         (temporary / f"class-{label}").mkdir()
     for number in range(images):
         label = number % CLASSES
+        if photos:
+            target = temporary / f"class-{label}" / f"{number:07}.jpg"
+            target.write_bytes(photos[number % len(photos)].read_bytes())
+            continue
         slope = np.stack([x * rng.uniform(0, 255), y * rng.uniform(0, 255), np.full((size, size), 25.0 * label)], 2)
         pixels = np.clip(slope + rng.normal(0, 25, slope.shape), 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(temporary / f"class-{label}" / f"{number:07}.jpg", quality=90)
@@ -108,7 +114,7 @@ def _decoded(path: str) -> bool:
     return np.asarray(Image.open(path).convert("RGB")).ndim == 3
 
 
-def measure(way: str, folder: Path, epochs: int, *, light: bool) -> dict[str, Any]:
+def measure(way: str, folder: Path, size: int, epochs: int, *, light: bool) -> dict[str, Any]:
     """Load the folder and train on it, in this process."""
     from torch import nn
 
@@ -119,7 +125,7 @@ def measure(way: str, folder: Path, epochs: int, *, light: bool) -> dict[str, An
     recipe: Recipe = find_recipe("standard")
     with Peak() as peak:
         start = time.perf_counter()
-        data = load_data(folder, memory_share=WAYS[way])
+        data = load_data(folder, image_size=size, memory_share=WAYS[way])
         loaded = time.perf_counter() - start
         rss_when_loaded, own_when_loaded = _memory(os.getpid())
         start = time.perf_counter()
@@ -138,10 +144,9 @@ def measure(way: str, folder: Path, epochs: int, *, light: bool) -> dict[str, An
         if way != "decode":
             from dataclasses import replace
 
-            side = data.train[0][0].shape[1]
-            linear = nn.Sequential(nn.AvgPool2d(side // 4), nn.Flatten(), nn.Linear(48, CLASSES))
+            pixels = nn.Sequential(nn.Conv2d(3, CLASSES, 1, stride=size // 4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
             trainer = Trainer(
-                linear if light else ConvNet(CLASSES), replace(recipe, epochs=1 if way == "files" else epochs)
+                pixels if light else ConvNet(CLASSES), replace(recipe, epochs=1 if way == "files" else epochs)
             )
             history = trainer.fit(data).history
             result["images_per_second"] = [record["images_per_second"] for record in history]
@@ -154,23 +159,26 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--photos", type=Path)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--light", action="store_true", help="one linear layer instead of ConvNet")
+    parser.add_argument("--light", action="store_true", help="sixteen pixels and a linear layer, not ConvNet")
     parser.add_argument("--save", help="name of the result file")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
         light = options.light
         done = bare(options.folder) if options.way == "bare" else None
-        print(json.dumps(done or measure(options.way, options.folder, options.epochs, light=light)))
+        print(json.dumps(done or measure(options.way, options.folder, options.size, options.epochs, light=light)))
         return
     options.folder.mkdir(parents=True, exist_ok=True)
-    images = make_images(options.folder, options.images, options.size)
+    photos = sorted(options.photos.rglob("*.jpg")) if options.photos else []
+    images = make_images(options.folder, options.images, options.size, photos)
     cache = options.folder / "cache"
     shutil.rmtree(cache, ignore_errors=True)
     figures = {}
     for way in WAYS:
-        command = [sys.executable, __file__, str(images), "--way", way, "--epochs", str(options.epochs)]
+        command = [sys.executable, __file__, str(images), "--way", way]
+        command += ["--size", str(options.size), "--epochs", str(options.epochs)]
         command += ["--light"] * options.light
         environment = {**os.environ, "TRUEFIT_CACHE": "off" if way == "files" else str(cache)}
         finished = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
@@ -182,11 +190,13 @@ def main() -> None:
 
         save(
             options.save,
-            "benchmarks/streaming.py: truefit.load_data of a folder of synthetic JPEG files, then Trainer(ConvNet, "
-            "standard).fit, validation and test 10 % each; every way in a process of its own, one after the other: "
-            "bare (decoding alone), decode (empty cache), cache (filled), files (no cache), memory; "
-            "single runs; files in the page cache",
+            "benchmarks/streaming.py: truefit.load_data of a folder of JPEG files (synthetic ones of the size, or "
+            "copies of photographs brought to it), then Trainer(network, standard).fit, validation and test 10 % each; "
+            "network: ConvNet, or if light a linear layer on the mean of sixteen pixels; every way in a process of its "
+            "own, one after the other: bare (Pillow's decoding alone), decode (empty cache), cache (filled), files (no "
+            "cache), memory; single runs; files in the page cache",
             {
+                "photos": len(photos) or None,
                 "size": options.size,
                 "light": options.light,
                 "cache_bytes": sum(path.stat().st_size for path in cache.iterdir()),
