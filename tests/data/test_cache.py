@@ -49,6 +49,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the cache, not there yet; images count as settled from the start."""
     monkeypatch.setenv("TRUEFIT_CACHE", str(tmp_path / "decoded"))
     monkeypatch.setattr(cache, "_SETTLED_NS", -(10**12))
+    monkeypatch.setattr(cache, "_CHUNK_IMAGES", 7)  # twenty images are several
     return tmp_path / "decoded"
 
 
