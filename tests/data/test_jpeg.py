@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
 from truefit.data import images
-from truefit.data.images import TooManyPixels, UnreadableImage, read_image, read_pixels
+from truefit.data.images import TooManyPixels, UnreadableImage, decode_files, read_image, read_pixels
 from truefit.data.jpeg import decode_plain
 
 CIFAR10 = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.tar.xz"
@@ -99,6 +100,52 @@ def test_what_says_how_it_is_turned_is_left_to_pillow() -> None:
 )
 def test_all_else_is_left_to_pillow(content: bytes) -> None:
     assert decode_plain(content, SIDE) is None
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return bytes((0xFF, marker)) + (len(content) + 2).to_bytes(2, "big") + content
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        segment(0xE0, b"JFIF\0"),
+        segment(0xEE, b"Adobe"),
+        segment(0xE2, b"ICC_PROFILE\0"),
+        segment(0xE1, b"Exif\0\0"),
+        b"\xff\x01",
+        b"\xff",
+    ],
+    ids=["jfif", "adobe", "icc", "exif", "tem", "fill"],
+)
+def test_headers_that_pillow_may_refuse_are_left_to_it(first: bytes) -> None:
+    content = saved({})
+    assert decode_plain(content[:2] + first + content[2:], SIDE) is None
+
+
+def test_subsampling_without_a_name_is_left_to_pillow() -> None:
+    """4:4:1, as a lossless turn of 4:1:1 makes it: simplejpeg fails on these."""
+    noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    content = simplejpeg.encode_jpeg(noise, colorsubsampling="411")
+    at = content.index(b"\xff\xc0") + 11
+    assert content[at] == 0x41
+    content = content[:at] + b"\x14" + content[at + 1 :]
+    assert decode_plain(content, SIDE) is None or np.array_equal(decode_plain(content, SIDE), by_pillow(content))
+    assert np.array_equal(read_pixels(content, SIDE)[0], by_pillow(content))
+
+
+def test_odd_paths_are_told_of(tmp_path: Path) -> None:
+    for path in (str(tmp_path / "a\0b.jpg"), str(tmp_path / "\ud800.jpg"), tmp_path):
+        with pytest.raises(UnreadableImage):
+            read_pixels(path, SIDE)
+
+
+def test_a_look_whether_files_can_be_read_resizes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("resized")
+
+    monkeypatch.setattr(images, "fit_image", never)
+    assert decode_files([saved({}), saved({}, format="PNG"), b""], size=9, keep=False)[1].keys() == {2}
 
 
 def test_damaged_files_are_judged_by_pillow() -> None:

@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL
 import simplejpeg
+from PIL import features
 
 from truefit.data.cachefile import (
     DIGEST,
@@ -72,7 +73,7 @@ _SETTLED_NS = 2 * 10**9  # the coarsest clock of a common file system (FAT) tick
 
 _Stat: TypeAlias = tuple[int, ...]
 _Chunk: TypeAlias = tuple[npt.NDArray[np.void], dict[int, str]]
-"""Rows of the index, and by their number in it the images that can't be read, with the reason."""
+"""Rows of the index; and which images can't be read, by their row in the whole index, with the reason."""
 
 
 class CacheUnusable(Exception):
@@ -310,7 +311,7 @@ def _key(folder: Path, size: int, resize: Resize, interpolation: Interpolation) 
 
 def _decoder() -> str:
     """What decodes: another version may give other pixels."""
-    return f"Pillow {PIL.__version__}, simplejpeg {simplejpeg.__version__}"
+    return f"Pillow {PIL.__version__} (libjpeg {features.version_codec('jpg')}), simplejpeg {simplejpeg.__version__}"
 
 
 def _opened(path: Path) -> CacheFile | None:

@@ -29,7 +29,7 @@ FORMAT = 1
 CHECKED_BYTES = 2**30
 """Bytes of pixels that `CacheFile.check_pixels` compares with their digests."""
 
-SUFFIX, UNFINISHED = ".pixels", ".unfinished"
+SUFFIX, UNFINISHED, _LOCK = ".pixels", ".unfinished", ".lock"
 DIGEST = 16
 """Bytes of the digest of an image or a file; a digest of zeros stands for a file that could not be read."""
 
@@ -181,7 +181,8 @@ class CachedImages:
 
 
 def put(unfinished: Path, first: int, pixels: Pixels) -> None:
-    """Write images into a file that `writing` makes, the first one at row `first`. From any thread or process."""
+    """Write images, (n, H, W, 3) with n > 0 and C-contiguous, into a file that `writing` makes, the first one at row
+    `first`. From any thread or process."""
     with unfinished.open("r+b") as file:
         file.seek(first * pixels[0].nbytes)
         file.write(pixels.data)
@@ -214,11 +215,13 @@ class Writer:
 def writing(path: Path) -> Iterator[Writer]:
     """A file to write into, which is moved to `path` at the end; after an error nothing is left. Raises OSError.
 
-    As long as this process lives the file is locked, so that `remove_unfinished` leaves it alone.
+    As long as this process lives a file beside it is locked, so that `remove_unfinished` leaves it alone. It is not
+    locked itself: on some network file systems no other process could then write into it.
     """
-    temporary, file = _locked_file(path)
+    lock = _locked_file(path)
+    temporary = Path(lock.name).with_suffix(UNFINISHED)
     try:
-        with file:
+        with temporary.open("xb") as file:
             yield Writer(temporary, file)
             if sys.platform == "win32":
                 file.close()  # there an open file can't be moved
@@ -226,36 +229,47 @@ def writing(path: Path) -> Iterator[Writer]:
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        lock.close()
+        Path(lock.name).unlink(missing_ok=True)
 
 
 def remove_unfinished(where: Path) -> int:
     """Remove what processes that are dead left half-written in a folder; returns how many files these were."""
     removed = 0
-    for path in where.glob(f"*{UNFINISHED}"):
+    for stem in {path.stem for ending in (UNFINISHED, _LOCK) for path in where.glob(f"*{ending}")}:
         with suppress(OSError):
-            if sys.platform == "win32":
-                path.unlink()  # fails where a process has it open
-                removed += 1
-                continue
-            with path.open("rb") as file:
-                if _lock(file, wait=False):
-                    path.unlink()
-                    removed += 1
+            lock, unfinished = where / f"{stem}{_LOCK}", where / f"{stem}{UNFINISHED}"
+            if not _is_held(lock):
+                removed += unfinished.exists()
+                unfinished.unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
     return removed
 
 
-def _locked_file(path: Path) -> tuple[Path, IO[bytes]]:
+def _is_held(lock: Path) -> bool:
+    try:
+        if sys.platform == "win32":
+            lock.unlink()  # fails where a process has it open
+            return False
+        with lock.open("rb") as file:
+            return not _lock(file, wait=False)
+    except FileNotFoundError:
+        return False
+
+
+def _locked_file(path: Path) -> IO[bytes]:
+    """A new file beside `path` with a name of its own, locked."""
     while True:
-        temporary = path.with_name(f"{path.stem}-{os.getpid()}-{os.urandom(4).hex()}{UNFINISHED}")
-        file = temporary.open("xb")
+        lock = path.with_name(f"{path.stem}-{os.getpid()}-{os.urandom(4).hex()}{_LOCK}")
+        file = lock.open("xb")
         try:
             _lock(file, wait=True)
         except OSError:
             file.close()
-            temporary.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
             raise
-        if temporary.exists():
-            return temporary, file
+        if lock.exists():
+            return file
         file.close()  # not locked yet, it was taken for a dead process's
 
 

@@ -1,4 +1,4 @@
-"""Which pixels does an image file hold? Every file that truefit sees is decoded here, by one path.
+"""Which pixels does an image file hold? Every file that truefit sees is decoded here.
 
 Training, evaluation and prediction all use `read_pixels`, so a file gives the same pixels wherever it is read.
 """
@@ -15,7 +15,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
@@ -136,17 +136,27 @@ def read_pixels(
 
     A JPEG that needs nothing but decoding takes a shorter way to the very same pixels. Raises as `read_image` does.
     """
+    decoded, before = _decoded(source, size, max_pixels)
+    return _fitted(decoded, size, resize, interpolation), before
+
+
+def _decoded(
+    source: Path | str | bytes | Image.Image, size: int | None, max_pixels: int | None = None
+) -> tuple[Pixels | Image.Image, tuple[int, int]]:
+    """The pixels, where they have the size and need nothing but decoding, else the image; its (width, height)."""
     if isinstance(source, str | Path):
-        try:
+        with suppress(Exception):  # of which `read_image` tells
             source = _content(source)
-        except OSError as error:
-            raise UnreadableImage(error.strerror or str(error)) from error
     if isinstance(source, bytes) and size is not None and size * size <= _most_pixels(max_pixels):
         plain = decode_plain(source, size)
         if plain is not None:
             return plain, (size, size)
     image = read_image(source, max_pixels=max_pixels)
-    return fit_image(image, size, resize, interpolation), image.size
+    return image, image.size
+
+
+def _fitted(decoded: Pixels | Image.Image, size: int | None, resize: Resize, interpolation: Interpolation) -> Pixels:
+    return fit_image(decoded, size, resize, interpolation) if isinstance(decoded, Image.Image) else decoded
 
 
 def fit_image(
@@ -227,14 +237,14 @@ def decode_files(
         failed = {}
         for row in rows:
             try:
-                pixels, (width, height) = read_pixels(paths[row], size, resize, interpolation)
+                decoded, (width, height) = _decoded(paths[row], size)
             except UnreadableImage as reason:
                 failed[row] = str(reason)
                 continue
             if own_size and (width, height) != (size, size):
                 raise MixedSizes(f"{size} x {size} and {width} x {height}")
             if out is not None:
-                out[row] = pixels
+                out[row] = _fitted(decoded, size, resize, interpolation)
         return failed
 
     for _, failed in in_chunks(decode, paths, threads=threads, on_progress=on_progress):

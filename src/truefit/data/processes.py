@@ -1,8 +1,8 @@
-"""Functions called in other processes, which have nothing but NumPy and Pillow in them.
+"""Functions called in other processes, which have nothing but NumPy and what decodes images in them.
 
-For decoding many files: Pillow's Python code holds the interpreter's lock, so threads get in each other's way. These
-are plain child processes that talk through pipes. Unlike those of multiprocessing they are no copies of this one, with
-all its memory and threads, and do not run the user's script again.
+For decoding many files: the Python code around it holds the interpreter's lock, so threads get in each other's way.
+These are plain child processes that talk through pipes. Unlike those of multiprocessing they are no copies of this one,
+with all its memory and threads, and do not run the user's script again.
 """
 
 from __future__ import annotations
