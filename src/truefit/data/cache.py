@@ -177,7 +177,7 @@ class _Build:
         own_size: bool,
     ) -> None:
         self.names, self.paths = names, paths
-        self.size, self.how = size, (size, resize, interpolation, own_size)
+        self.size, self.own_size, self.how = size, own_size, (size, resize, interpolation, own_size)
         self.about = {
             "folder": os.path.realpath(folder),
             "image_size": size,
@@ -197,7 +197,9 @@ class _Build:
         rows = np.zeros(len(self.paths), ROW)
         unreadable: dict[int, str] = {}
 
-        largest = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // image_bytes))
+        # Files of images that are to be made smaller may take long, and Ctrl-C waits for a chunk.
+        most = _CHUNK_IMAGES if self.own_size else _CHUNK_IMAGES // 4
+        largest = max(1, min(most, _CHUNK_BYTES // image_bytes))
         with writing(path) as file, self._decoders(found) as decoders:
 
             def chunk(part: range) -> _Chunk:
