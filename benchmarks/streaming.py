@@ -7,8 +7,8 @@ Makes FOLDER/images-N-SIZE where it is missing (real JPEG files of noise over gr
 copies of the photographs in that folder, as often as it takes, whatever their size), and measures in processes of their
 own: the files decoded by a process a core in a bare loop, once by Pillow, once by truefit's function; decoding into an
 empty cache; training that finds it filled; the same images in memory; read from their files without a cache (one
-epoch). All that ROUNDS times. `--light` trains on a few pixels instead of ConvNet, so that reading is the limit. Peak memory is
-summed over a process and its children:
+epoch). All that ROUNDS times. `--light` trains on a few pixels instead of ConvNet, so that reading is the limit. Peak
+memory is summed over a process and its children:
 `rss` counts mapped pages of the cache, which the system takes back when it needs them; `own` does not.
 `--save NAME` writes results/NAME.json; without it the figures are only printed.
 """
