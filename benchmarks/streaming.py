@@ -26,6 +26,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
@@ -98,9 +99,10 @@ def _memory(process: int) -> tuple[float, float]:
 
 def _children(process: int) -> list[int]:
     found = []
-    for tasks in Path(f"/proc/{process}/task").glob("*/children"):
-        for child in map(int, tasks.read_text().split()):
-            found += [child, *_children(child)]
+    with suppress(OSError):  # it has just ended
+        for tasks in Path(f"/proc/{process}/task").glob("*/children"):
+            for child in map(int, tasks.read_text().split()):
+                found += [child, *_children(child)]
     return found
 
 
@@ -198,6 +200,8 @@ def main() -> None:
     images = make_images(options.folder, options.images, options.size, photos)
     cache = options.folder / "cache"
     rounds = []
+    for path in images.rglob("*.jpg"):  # into the page cache
+        path.read_bytes()
     for _ in range(options.rounds):
         shutil.rmtree(cache, ignore_errors=True)
         figures = {}

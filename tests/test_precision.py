@@ -202,7 +202,7 @@ def test_settings_are_resolved_by_fixed_rules() -> None:
     assert (small.device, small.precision, small.channels_last) == ("cpu", "float32", True)
     assert small.threads == torch.get_num_threads()
     assert small == resolve(device="cpu", precision="auto", image_size=(32, 32))
-    assert small.evaluation_batch_size == 256
+    assert small.evaluation_batch_size == 128
     assert resolve(device="cpu", precision="auto", image_size=(8, 8)).evaluation_batch_size == 1024
     assert resolve(device="cpu", precision="bfloat16", image_size=(224, 224)).evaluation_batch_size == 32
 
