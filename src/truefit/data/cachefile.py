@@ -237,20 +237,18 @@ def remove_unfinished(where: Path) -> int:
     """Remove what processes that are dead left half-written in a folder; returns how many files these were."""
     removed = 0
     for stem in {path.stem for ending in (UNFINISHED, _LOCK) for path in where.glob(f"*{ending}")}:
+        lock, unfinished = where / f"{stem}{_LOCK}", where / f"{stem}{UNFINISHED}"
         with suppress(OSError):
-            lock, unfinished = where / f"{stem}{_LOCK}", where / f"{stem}{UNFINISHED}"
-            if not _is_held(lock):
-                removed += unfinished.exists()
-                unfinished.unlink(missing_ok=True)
-                lock.unlink(missing_ok=True)
+            if _is_held(lock):
+                continue
+            lock.unlink(missing_ok=True)  # on Windows this fails where a process has it open
+            removed += unfinished.exists()
+            unfinished.unlink(missing_ok=True)
     return removed
 
 
 def _is_held(lock: Path) -> bool:
     try:
-        if sys.platform == "win32":
-            lock.unlink()  # fails where a process has it open
-            return False
         with lock.open("rb") as file:
             return not _lock(file, wait=False)
     except FileNotFoundError:
